@@ -1,0 +1,137 @@
+"""What a leak is: the records that travel from the engine to reports.
+
+Everything here is a plain immutable value. Previews and hashes are made when the change is seen, so a
+record never keeps application objects alive.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2s
+from typing import Any, Literal
+
+Confidence = Literal["exact", "suspected"]
+"""``exact``: no other request can have done it. ``suspected``: it is one of :attr:`Leak.suspects`."""
+
+Severity = Literal["critical", "high", "low", "note"]
+"""``critical``: holds the request's own data; ``high``: shared content changed; ``low``: looks like a cache
+or a registry; ``note``: a counter, a lazy initialisation, an idempotent write."""
+
+SEVERITIES: tuple[Severity, ...] = ("note", "low", "high", "critical")
+"""All severities, mildest first: compare by position."""
+
+
+def at_least(severity: Severity, threshold: Severity) -> bool:
+    """Whether ``severity`` is as bad as ``threshold`` or worse."""
+    return SEVERITIES.index(severity) >= SEVERITIES.index(threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One line of code on a call stack."""
+
+    file: str
+    line: int
+    function: str
+    source: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} in {self.function}"
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a write happened.
+
+    ``file``, ``line`` and ``function`` name the application's line: when a library or a C function did the
+    writing, that is the line that called it, and ``via`` says through what. ``stack`` is the application's
+    part of the stack, innermost last.
+    """
+
+    file: str
+    line: int
+    function: str
+    source: str = ""
+    via: str | None = None
+    stack: tuple[Frame, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} in {self.function}"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestInfo:
+    """Which request: enough to find it in an access log, nothing of its content.
+
+    ``id`` is the incoming ``X-Request-ID`` when there is a sane one, else generated. ``protocol`` is
+    ``"http"``, ``"websocket"``, ``"wsgi"`` or ``"call"`` (``guard.request``). ``path`` carries no query string.
+    """
+
+    id: str
+    protocol: str
+    method: str
+    path: str
+    started: float = field(default_factory=time.time)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path} (request {self.id})".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference between two consecutive snapshots.
+
+    ``kind`` is one of ``appended``, ``inserted``, ``added``, ``removed``, ``cleared``, ``replaced``,
+    ``reordered``, ``rebound``, ``defined``, ``deleted``, ``attribute set``, ``attribute added``,
+    ``attribute deleted``, ``buffer changed``, ``left behind`` and ``setting changed``. ``before`` and
+    ``after`` are previews, redacted unless the guard shows values; the hashes are stable across processes.
+    """
+
+    path: str
+    kind: str
+    before: str
+    after: str
+    before_hash: str
+    after_hash: str
+    root: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """A change that a request made to shared state and that no exemption allows.
+
+    ``request`` is ``None`` when code outside any request did it (a timer, a thread, a start-up task).
+    ``suspects`` lists every request that may have done it when ``confidence`` is ``"suspected"``.
+    ``in_flight`` lists the other requests being served at that moment: they could read what was written.
+    """
+
+    path: str
+    kind: str
+    severity: Severity
+    reason: str
+    request: RequestInfo | None
+    confidence: Confidence
+    suspects: tuple[RequestInfo, ...]
+    location: Location | None
+    before: str
+    after: str
+    before_hash: str
+    after_hash: str
+    root: str = ""
+    in_flight: tuple[RequestInfo, ...] = ()
+    after_response: bool = False
+    restored: bool = False
+    fix: str = ""
+    time: float = field(default_factory=time.time)
+
+    @property
+    def id(self) -> str:
+        """A stable name for leaks that are the same leak: equal across requests, processes and hosts."""
+        where = f"{self.location.file}:{self.location.line}" if self.location else ""
+        text = "\0".join((self.root or self.path, self.kind, where))
+        return blake2s(text.encode("utf-8", "backslashreplace"), digest_size=6).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The leak as JSON-ready values: for log lines, files and other programs."""
+        return {"id": self.id, **asdict(self)}

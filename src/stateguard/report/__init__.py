@@ -1,0 +1,1 @@
+"""How findings and leaks look to people and programs: one format per module."""
