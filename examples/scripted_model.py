@@ -84,7 +84,9 @@ def _example_input(tool: dict[str, Any], question: str) -> dict[str, Any]:
 
 def _recall(body: dict[str, Any], turns: list[tuple[str, list[dict[str, Any]]]]) -> str:
     """Everything users said before the last turn, and what the system prompt knows about them."""
-    said = [block["text"] for role, blocks in turns[:-1] if role == "user" for block in blocks if "text" in block]
+    said = [
+        block["text"] for role, blocks in turns[:-1] if role == "user" for block in blocks if "text" in block
+    ]
     system = _text_of(body.get("system")) if body.get("system") else ""
     known = re.findall(r"^- (.+)$", system, re.MULTILINE)
     parts = []

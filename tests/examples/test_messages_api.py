@@ -177,7 +177,12 @@ def test_bad_requests_are_refused_as_the_api_refuses_them(
         ({"x-api-key": "k"}, b"{}", 400, "invalid_request_error"),
         ({"x-api-key": "k", "anthropic-version": "2023-06-01"}, b"{", 400, "invalid_request_error"),
         ({"x-api-key": "k", "anthropic-version": "2023-06-01"}, b"[]", 400, "invalid_request_error"),
-        ({"authorization": "Bearer k", "anthropic-version": "2023-06-01"}, b"{}", 400, "invalid_request_error"),
+        (
+            {"authorization": "Bearer k", "anthropic-version": "2023-06-01"},
+            b"{}",
+            400,
+            "invalid_request_error",
+        ),
     ],
 )
 def test_raw_requests(api: MessagesAPI, headers, content: bytes, status: int, kind: str) -> None:

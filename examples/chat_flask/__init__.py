@@ -1,0 +1,1 @@
+"""The same support agent on Flask, for threaded servers: ``leaking`` and ``repaired``."""

@@ -1,0 +1,1 @@
+"""The service with the classic faults, each marked FAULT where it is declared."""

@@ -1,0 +1,1 @@
+"""The same service, repaired: each change is marked REPAIRED where the leaking twin says FAULT."""

@@ -1,0 +1,65 @@
+"""Serve one of the example services until standard input closes, then write down what its guard found.
+
+``python -m examples.serve examples.chat_starlette.leaking.app --findings found.json``: an ASGI application
+runs under uvicorn, a WSGI application under waitress. The first line printed is the port the system chose.
+"""
+
+from __future__ import annotations
+
+import _thread
+import argparse
+import importlib
+import json
+import logging
+import socket
+import sys
+import threading
+from pathlib import Path
+from types import ModuleType
+
+import flask
+import uvicorn
+import waitress
+
+
+def main() -> None:
+    """Import the service, serve it, write the findings."""
+    parser = argparse.ArgumentParser(description="Serve an example until standard input closes.")
+    parser.add_argument("module", help="the module that holds `app` and `guard`")
+    parser.add_argument("--findings", type=Path, help="where to write the guard's findings as JSON")
+    options = parser.parse_args()
+    # All that is needed to see the guard's reports: they are ordinary log messages.
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    module = importlib.import_module(options.module)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        print(listener.getsockname()[1], flush=True)
+        serve(module, listener)
+    if options.findings:
+        leaks = [leak.to_dict() for leak in module.guard.leaks]
+        options.findings.write_text(json.dumps({"leaks": leaks, "summary": module.guard.summary()}))
+
+
+def serve(module: ModuleType, listener: socket.socket) -> None:
+    """Run the server that fits the application, in this thread, until standard input closes."""
+    if isinstance(module.app, flask.Flask):
+        server = waitress.create_server(module.app, sockets=[listener], threads=20)
+        threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
+        server.run()  # returns on KeyboardInterrupt
+    else:
+        asgi = uvicorn.Server(uvicorn.Config(module.app, log_level="warning"))
+        threading.Thread(target=_exit_at_end_of_input, args=(asgi,), daemon=True).start()
+        asgi.run(sockets=[listener])
+
+
+def _exit_at_end_of_input(server: uvicorn.Server) -> None:
+    sys.stdin.read()
+    server.should_exit = True
+
+
+def _interrupt_at_end_of_input() -> None:
+    sys.stdin.read()
+    _thread.interrupt_main()
+
+
+if __name__ == "__main__":
+    main()
