@@ -65,7 +65,7 @@ class RequestInfo:
     """Which request: enough to find it in an access log, nothing of its content.
 
     ``id`` is the incoming ``X-Request-ID`` when there is a sane one, else generated. ``protocol`` is
-    ``"http"``, ``"websocket"``, ``"wsgi"`` or ``"call"`` (``guard.request``). ``path`` carries no query string.
+    ``"http"``, ``"websocket"``, ``"wsgi"`` or ``"call"`` (``guard.request``). ``path`` has no query string.
     """
 
     id: str
