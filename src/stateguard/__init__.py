@@ -3,15 +3,21 @@
 from stateguard._version import __version__
 from stateguard.agent_session import AgentSession, Prices
 from stateguard.carry import carry
+from stateguard.request_var import RequestVar
 from stateguard.scope import Scope, current_scope, open_scope, session
+from stateguard.scoped import json_default, scoped, unscoped
 
 __all__ = [
     "AgentSession",
     "Prices",
+    "RequestVar",
     "Scope",
     "__version__",
     "carry",
     "current_scope",
+    "json_default",
     "open_scope",
+    "scoped",
     "session",
+    "unscoped",
 ]
