@@ -1,0 +1,1 @@
+"""Observe process-shared state: which objects, what they held, and what has changed since."""

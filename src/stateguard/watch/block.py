@@ -1,0 +1,260 @@
+"""A block: some hundred nodes whose references are compared in one C-speed pass.
+
+The nodes' references lie in one flat list, their keys in another (a dictionary with string keys does not
+report its keys as references). Holding the references also keeps addresses from being used again between
+two checks, which is what makes comparing by identity sound.
+"""
+
+from __future__ import annotations
+
+import weakref
+from array import array
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from stateguard.watch.compare import common_prefix, common_suffix, identical, same_run
+from stateguard.watch.content import Content, Unsettled, referents, settled
+from stateguard.watch.kinds import Kind, TypeInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+HOLE: tuple[()] = ()
+"""Takes the place of a node that is gone; it has no references."""
+
+_HOLE_INFO = TypeInfo(tuple, Kind.TUPLE)
+
+CAPACITY = 512
+"""Nodes per block: large enough to make a check cheap, small enough to make a change cheap to absorb."""
+
+LARGE = 4096
+"""A node with more references than this has a block of its own."""
+
+
+class Block:
+    """Nodes, what they referred to when last looked at, and where each is known from."""
+
+    __slots__ = (
+        "_args",
+        "_has_subclasses",
+        "_keyed",
+        "_keys",
+        "_kstarts",
+        "_odd",
+        "_stale",
+        "_starts",
+        "free",
+        "infos",
+        "nodes",
+        "parents",
+        "refs",
+        "soften",
+    )
+
+    def __init__(self, soften: Callable[[list[Any]], list[Any]] | None = None) -> None:
+        self.nodes: list[Any] = []
+        self.infos: list[TypeInfo] = []
+        self.parents: list[Any] = []
+        self.refs: list[Any] = []
+        self.free: list[int] = []
+        # References that must not be held (see TypeInfo.tender) are held weakly, at some cost per check.
+        self.soften = soften
+        self._starts = array("q", (0,))
+        self._kstarts = array("q", (0,))
+        self._keys: list[Any] = []
+        self._odd: dict[int, Content] = {}
+        self._args: tuple[Any, ...] = ()
+        self._keyed: tuple[Any, ...] = ()
+        self._has_subclasses = False
+        self._stale = False
+
+    def __len__(self) -> int:
+        return len(self.nodes) - len(self.free)
+
+    @property
+    def full(self) -> bool:
+        """Whether no node can be added."""
+        return not self.free and (len(self.nodes) >= CAPACITY or len(self.refs) > LARGE)
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    def seal(self) -> None:
+        """Prepare the next checks after nodes came or went."""
+        self._args = tuple(self.nodes)
+        starts = self._kstarts
+        keyed = [i for i in range(len(self.nodes)) if starts[i + 1] > starts[i]]
+        self._keyed = tuple(self.nodes[i] for i in keyed)
+        self._has_subclasses = not all(self.infos[i].exact for i in keyed)
+        self._stale = False
+
+    def _now(self) -> list[Any]:
+        refs = referents(*self._args)
+        return refs if self.soften is None else self.soften(refs)
+
+    def _keys_now(self) -> list[Any]:
+        if self._has_subclasses:
+            return list(chain.from_iterable(map(dict.__iter__, self._keyed)))
+        return list(chain.from_iterable(self._keyed))
+
+    def clean(self) -> bool:
+        """Whether every node still refers to the same objects, under the same keys."""
+        if self._stale:
+            self.seal()
+        refs = self.refs
+        now = referents(*self._args)
+        if self.soften is not None:
+            now = self.soften(now)
+        n = len(now)
+        if n != len(refs) or not same_run(now, 0, refs, 0, n):
+            return False
+        if self._keyed:
+            try:
+                return identical(self._keys_now(), self._keys)
+            except RuntimeError:  # another thread is changing one of them
+                return False
+        return True
+
+    def changed(self) -> Iterator[tuple[int, list[Any]]]:
+        """The positions of the nodes that differ, each with its references now."""
+        now = self._now()
+        refs, starts = self.refs, self._starts
+        first, last = 0, len(self.nodes)
+        if last > 1 and len(now) == len(refs):
+            # Only nodes between the first and the last difference need a look; an empty node there may have grown.
+            prefix = common_prefix(now, refs)
+            if prefix < len(refs):
+                suffix = common_suffix(now, refs, len(refs) - prefix)
+                while first < last and starts[first + 1] < prefix:
+                    first += 1
+                while last > first and starts[last - 1] > len(refs) - suffix:
+                    last -= 1
+            else:
+                first = last
+        found = []
+        for i in range(first, last):
+            node = self.nodes[i]
+            if node is HOLE:
+                continue
+            mine = now if len(self.nodes) == 1 else self._referents(node)
+            n = len(mine)
+            if n != starts[i + 1] - starts[i] or not same_run(mine, 0, refs, starts[i], n):
+                found.append((i, mine))
+        seen = {i for i, _ in found}
+        kstarts = self._kstarts
+        for i, node in enumerate(self.nodes):
+            if kstarts[i + 1] > kstarts[i] and i not in seen:
+                try:
+                    keys = settled(lambda node=node: list(dict.__iter__(node)))  # type: ignore[misc]
+                except Unsettled:
+                    continue
+                if not identical(keys, self._keys[kstarts[i] : kstarts[i + 1]]):
+                    found.append((i, self._referents(node)))
+        yield from found
+
+    def _referents(self, node: Any) -> list[Any]:
+        refs = referents(node)
+        return refs if self.soften is None else self.soften(refs)
+
+    def position(self, node: Any) -> int:
+        """Where a node of this block lies."""
+        return list(map(id, self.nodes)).index(id(node))
+
+    def content(self, i: int) -> Content:
+        """What node ``i`` held when last looked at."""
+        odd = self._odd.get(i)
+        if odd is not None:
+            return odd
+        values = self.refs if len(self.nodes) == 1 else self.refs[self._starts[i] : self._starts[i + 1]]
+        keys = None
+        if self.infos[i].kind is Kind.DICT:
+            keys = self._keys[self._kstarts[i] : self._kstarts[i + 1]]
+        return Content(values, keys, plain=True)
+
+    # -- changing --------------------------------------------------------------------------------
+
+    def add(self, node: Any, info: TypeInfo, parent: Any, refs: list[Any], content: Content) -> None:
+        """Take in a node."""
+        if self.free:
+            i = self.free.pop()
+            self.nodes[i], self.infos[i], self.parents[i] = node, info, parent
+        else:
+            i = len(self.nodes)
+            self.nodes.append(node)
+            self.infos.append(info)
+            self.parents.append(parent)
+            self._starts.append(self._starts[-1])
+            self._kstarts.append(self._kstarts[-1])
+        self.replace(i, refs, content)
+
+    def replace(self, i: int, refs: list[Any], content: Content) -> None:
+        """Note what node ``i`` refers to now."""
+        if self.soften is not None:
+            refs = self.soften(refs)
+        if len(self.nodes) == 1:
+            self.refs = refs
+            self._starts[1] = len(refs)
+        else:
+            self._splice(self.refs, self._starts, i, refs)
+        keys: list[Any] = []
+        if content.keys is not None and self.infos[i].kind is Kind.DICT:
+            # A table with other than string keys reports keys and values: no second pass needed.
+            general = self.infos[i].exact and len(refs) == 2 * len(content.keys)
+            if not general:
+                keys = content.keys
+        self._splice(self._keys, self._kstarts, i, keys)
+        if content.plain and (content.keys is None or len(keys) == len(content.keys)):
+            self._odd.pop(i, None)
+        else:
+            if self.soften is not None:
+                content.values = self.soften(content.values)
+            self._odd[i] = content
+        self._stale = True
+
+    @staticmethod
+    def _splice(flat: list[Any], starts: array[int], i: int, part: list[Any]) -> None:
+        begin, end = starts[i], starts[i + 1]
+        flat[begin:end] = part
+        shift = len(part) - (end - begin)
+        if shift:
+            for j in range(i + 1, len(starts)):
+                starts[j] += shift
+
+    def remove(self, i: int) -> None:
+        """Forget node ``i`` and let go of everything held for it."""
+        self.nodes[i], self.infos[i], self.parents[i] = HOLE, _HOLE_INFO, None
+        self.replace(i, [], Content([], plain=True))
+        self.free.append(i)
+        self.seal()
+
+
+class Probes:
+    """Nodes whose state no reference shows: buffers and counters, compared by a fingerprint."""
+
+    __slots__ = ("contents", "infos", "nodes", "parents")
+
+    def __init__(self) -> None:
+        self.nodes: dict[int, Any] = {}
+        self.infos: dict[int, TypeInfo] = {}
+        self.parents: dict[int, Any] = {}
+        self.contents: dict[int, Content] = {}
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def add(self, node: Any, info: TypeInfo, parent: Any, content: Content) -> None:
+        """Take in a node; a tender one is held weakly."""
+        key = id(node)
+        self.nodes[key] = weakref.ref(node) if info.tender else node
+        self.infos[key] = info
+        self.parents[key] = parent
+        self.contents[key] = content
+
+    def node(self, key: int) -> Any:
+        """The object, or ``None`` where it is gone."""
+        held = self.nodes.get(key)
+        return held() if type(held) is weakref.ref else held
+
+    def remove(self, key: int) -> None:
+        """Forget a node."""
+        for table in (self.nodes, self.infos, self.parents, self.contents):
+            table.pop(key, None)

@@ -1,0 +1,204 @@
+"""Read what a node holds, without running application code and without tearing under concurrent writers.
+
+Every read is one call of a C method of the builtin type (never of a subclass), so that no bytecode runs in
+between. A finalizer or, on a free-threaded build, another thread can still get in: then the read is
+repeated, and gives up with :class:`Unsettled`, which the caller treats as "look again next time".
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import sys
+import types
+from array import array
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from stateguard.watch.compare import identical
+from stateguard.watch.kinds import Kind, namespace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stateguard.watch.kinds import TypeInfo
+
+T = TypeVar("T")
+
+referents: Callable[..., list[Any]] = gc.get_referents
+
+RETRIES = 8
+
+
+class Unsettled(RuntimeError):
+    """The object kept changing while it was read."""
+
+
+def settled(read: Callable[[], T]) -> T:
+    """``read()``, repeated while another thread changes what is read. Raises :class:`Unsettled`."""
+    for _ in range(RETRIES):
+        try:
+            return read()
+        except RuntimeError:  # "changed size during iteration", "mutated during iteration"
+            continue
+    raise Unsettled
+
+
+@dataclass(slots=True)
+class Content:
+    """What a node held at one instant.
+
+    ``values`` in order; ``keys`` beside them for mappings; ``own`` is the instance dictionary, ``slots`` the
+    values of slots by name. ``plain`` says that ``values`` are exactly the node's references, so that a
+    snapshot need not store them twice.
+    """
+
+    values: list[Any]
+    keys: list[Any] | None = None
+    own: dict[str, Any] | None = None
+    slots: dict[str, Any] | None = None
+    plain: bool = False
+    fingerprint: Any = None
+
+
+def _slot_values(info: TypeInfo, obj: Any) -> dict[str, Any]:
+    found = {}
+    for name, get in info.slots:
+        try:
+            found[name] = get(obj)
+        except AttributeError:  # an unset slot
+            continue
+    return found
+
+
+def own_dict(info: TypeInfo, obj: Any) -> dict[str, Any] | None:
+    """The instance dictionary, or ``None``: read through the type's descriptor, past any override."""
+    if info.dict_of is None:
+        return None
+    try:
+        found = info.dict_of(obj)
+    except (AttributeError, TypeError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def class_dict(cls: type) -> dict[str, Any]:
+    """The real dictionary of a class, which ``cls.__dict__`` only shows through a proxy."""
+    found = referents(namespace(cls))
+    return found[0] if found else {}  # type: ignore[no-any-return]
+
+
+def _function_parts(function: types.FunctionType) -> list[Any]:
+    parts: list[Any] = [function.__defaults__, function.__kwdefaults__, function.__dict__]
+    parts.extend(function.__closure__ or ())
+    return parts
+
+
+def _mapping(info: TypeInfo, obj: Any, refs: list[Any]) -> Content:
+    items = list(dict.items(obj))
+    keys = [key for key, _ in items]
+    values = [value for _, value in items]
+    if info.kind is Kind.ORDERED and len(items) > 1:
+        # Only the references show the order of an OrderedDict without hashing its keys.
+        by_id = {id(key): (key, value) for key, value in items}
+        ordered = []
+        for ref in refs:
+            found = by_id.pop(id(ref), None)
+            if found is not None:
+                ordered.append(found)
+        ordered.extend(by_id.values())
+        keys = [key for key, _ in ordered]
+        values = [value for _, value in ordered]
+    return Content(values, keys)
+
+
+def _cached(obj: Any, refs: list[Any]) -> list[Any]:
+    """What an ``lru_cache`` wrapper, or the table inside it, leads to: results, the table, the function."""
+    found = []
+    for ref in list(dict.values(obj)) if type(obj) is dict else refs:
+        if type(ref).__name__ == "_lru_list_elem":
+            found.extend(referents(ref))
+        elif type(ref) is not dict or type(obj) is dict or "__wrapped__" not in ref:
+            found.append(ref)
+    return found
+
+
+def _elements(obj: Any) -> list[Any]:
+    """The elements of a numpy array of objects; nothing of any other buffer."""
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(obj, numpy.ndarray):
+        ndarray = numpy.ndarray
+        if ndarray.dtype.__get__(obj).hasobject:
+            flat = ndarray.tolist(ndarray.reshape(obj, -1)) if obj.size else []
+            return flat if isinstance(flat, list) else [flat]
+    return []
+
+
+def fingerprint(obj: Any) -> Any:
+    """A cheap value that differs when the bytes of a buffer, or a counter's position, differ.
+
+    Computed in calls that keep the GIL: an exported buffer that another thread could meet would make its
+    ``bytearray`` refuse to resize. The hash is salted per process, so it is for comparison only.
+    """
+    if isinstance(obj, bytearray):
+        plain = bytearray.__getitem__(obj, slice(None))
+        return len(plain), hash(bytes(plain))
+    if isinstance(obj, array):
+        return obj.typecode, hash(array.tobytes(obj))
+    if isinstance(obj, itertools.count):
+        return itertools.count.__repr__(obj)
+    ndarray = sys.modules["numpy"].ndarray
+    return (
+        ndarray.shape.__get__(obj),
+        str(ndarray.dtype.__get__(obj)),
+        hash(ndarray.tobytes(obj)),
+    )
+
+
+def _read(info: TypeInfo, obj: Any, refs: list[Any]) -> Content:
+    kind = info.kind
+    if kind is Kind.DICT or kind is Kind.ORDERED:
+        content = _mapping(info, obj, refs)
+    elif kind is Kind.LIST:
+        content = Content(list.copy(obj))
+    elif kind is Kind.DEQUE:
+        content = Content(list(deque.__iter__(obj)))
+    elif kind is Kind.SET:
+        content = Content(list(set.__iter__(obj)))
+    elif kind is Kind.TUPLE:
+        content = Content(list(tuple.__iter__(obj)))
+    elif kind is Kind.FROZENSET:
+        content = Content(list(frozenset.__iter__(obj)))
+    elif kind is Kind.CLASS:
+        content = Content([class_dict(obj)])
+    elif kind is Kind.FUNCTION:
+        content = Content(_function_parts(obj))
+    elif kind is Kind.BUFFER:
+        content = Content(_elements(obj), fingerprint=fingerprint(obj))
+    elif kind is Kind.TICKER:
+        content = Content([], fingerprint=fingerprint(obj))
+    elif kind is Kind.INSTANCE or kind is Kind.LOCAL:
+        content = Content([])
+    elif kind is Kind.CACHE:
+        content = Content(_cached(obj, refs))
+    elif type(obj) is memoryview:
+        try:
+            content = Content([obj.obj])
+        except ValueError:  # released
+            content = Content([])
+    else:
+        content = Content(refs)
+    if kind is not Kind.LOCAL and (info.dict_of is not None or info.slots):
+        content.own = own_dict(info, obj)
+        if info.slots:
+            content.slots = _slot_values(info, obj)
+    elif content.fingerprint is None and identical(content.values, refs):
+        content.values = refs
+        content.plain = True
+    return content
+
+
+def read(info: TypeInfo, obj: Any, refs: list[Any]) -> Content:
+    """What ``obj``, whose references are ``refs``, holds now. Raises :class:`Unsettled`."""
+    return settled(lambda: _read(info, obj, refs))

@@ -1,0 +1,291 @@
+"""Describe how a node differs from what it held before: as the changes a person would name.
+
+Elements are matched by identity first; a value replaced by one of equal content is no change.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from stateguard.watch.compare import common_prefix, common_suffix
+from stateguard.watch.digest import size_words
+from stateguard.watch.graph import Anchor, Difference, is_dunder
+from stateguard.watch.kinds import Kind, qualname
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from stateguard.watch.content import Content
+    from stateguard.watch.digest import Digester
+    from stateguard.watch.paths import Paths
+
+MANY = 12
+"""More entries of one node than this are summed up in one change."""
+
+ABSENT = "absent"
+
+
+@dataclass(slots=True)
+class RawChange:
+    """A change while its objects are still at hand; the guard turns it into a plain record."""
+
+    suffix: str
+    kind: str
+    before: str
+    after: str
+    before_hash: str = ""
+    after_hash: str = ""
+    old: Any = None
+    new: Any = None
+    key: Any = None
+    came: list[Any] = field(default_factory=list)
+    went: list[Any] = field(default_factory=list)
+    entry: bool = False
+    """One entry of a mapping (``key`` says which), or one attribute."""
+
+
+def _is_dead(value: Any) -> bool:
+    return isinstance(value, weakref.ref) and weakref.ref.__call__(value) is None
+
+
+def _canonical(key: Any) -> Any:
+    """A key that compares as the mapping would, for atoms; by identity for anything else."""
+    if type(key) in (str, bytes, int, float, bool) or key is None:
+        return type(key), key
+    if type(key) is tuple:
+        return tuple(_canonical(part) for part in key)
+    return id(key)
+
+
+class Describer:
+    """Turns differences into changes for one watch."""
+
+    def __init__(self, digester: Digester, paths: Paths) -> None:
+        self._digester = digester
+        self._paths = paths
+
+    def describe(self, difference: Difference) -> list[RawChange]:
+        """The changes of one node; none when what differs is not content."""
+        info, before, after = difference.info, difference.before, difference.after
+        kind = info.kind
+        if kind is Kind.CACHE:
+            return []
+        changes: list[RawChange] = []
+        if kind in (Kind.DICT, Kind.ORDERED):
+            changes = self._mapping(difference)
+        elif kind in (Kind.LIST, Kind.DEQUE):
+            changes = self._sequence(qualname(info.cls), before.values, after.values)
+        elif kind is Kind.SET:
+            changes = self._set(qualname(info.cls), before.values, after.values)
+        elif kind is Kind.CELL:
+            old = before.values[0] if before.values else None
+            new = after.values[0] if after.values else None
+            if not self._digester.same(old, new):
+                changes = [self._value("", "rebound", old, new)]
+        elif kind is Kind.FUNCTION:
+            changes = self._function(before, after)
+        elif kind is Kind.BUFFER:
+            size = self._digester.outline(difference.node)
+            changes = [RawChange("", "buffer changed", size, size, str(before.fingerprint), str(after.fingerprint))]
+            changes[0].before_hash = self._digester.digest(str(before.fingerprint))
+            changes[0].after_hash = self._digester.digest(difference.node)
+        elif kind is Kind.TICKER:
+            changes = [RawChange("", "advanced", str(before.fingerprint), str(after.fingerprint), old=0, new=1)]
+        if before.slots is not None or before.own is not None or after.own is not None:
+            changes.extend(self._attributes(difference))
+        return changes
+
+    # -- parts -----------------------------------------------------------------------------------
+
+    def _value(self, suffix: str, kind: str, old: Any, new: Any, key: Any = None) -> RawChange:
+        digester = self._digester
+        return RawChange(
+            suffix,
+            kind,
+            digester.preview(old),
+            digester.preview(new),
+            digester.digest(old),
+            digester.digest(new),
+            old=old,
+            new=new,
+            key=key,
+            came=[new],
+            went=[old],
+            entry=True,
+        )
+
+    def _came(self, suffix: str, kind: str, new: Any, key: Any) -> RawChange:
+        digester = self._digester
+        return RawChange(
+            suffix, kind, ABSENT, digester.preview(new), "", digester.digest(new), None, new, key, [new], entry=True
+        )
+
+    def _went(self, suffix: str, kind: str, old: Any, key: Any) -> RawChange:
+        digester = self._digester
+        return RawChange(
+            suffix, kind, digester.preview(old), ABSENT, digester.digest(old), "", old, None, key, [], [old], True
+        )
+
+    def _sequence(self, name: str, a: list[Any], b: list[Any]) -> list[RawChange]:
+        start = common_prefix(a, b)
+        end = common_suffix(a, b, min(len(a), len(b)) - start)
+        old, new = a[start : len(a) - end], b[start : len(b) - end]
+        if not old and not new:
+            return []
+        digester = self._digester
+        if not b:
+            kind = "cleared"
+        elif not old:
+            kind = "appended" if end == 0 else "inserted"
+        elif not new:
+            kind = "removed"
+        elif len(old) == len(new):
+            if Counter(map(id, old)) == Counter(map(id, new)):
+                kind = "reordered"
+            else:
+                pairs = [
+                    (i, x, y)
+                    for i, (x, y) in enumerate(zip(old, new, strict=True), start)
+                    if x is not y and not digester.same(x, y)
+                ]
+                if not pairs:
+                    return []
+                if len(pairs) <= MANY:
+                    return [self._value(f"[{i}]", "replaced", x, y, key=i) for i, x, y in pairs]
+                kind = "replaced"
+        else:
+            if len(a) == len(b) and all(map(digester.same, a, b)):
+                return []
+            kind = "replaced"
+        after = size_words(name, len(b), keyed=False)
+        if kind in ("appended", "inserted") and len(new) <= 3:
+            after += f" (new: {', '.join(map(digester.preview, new))})"
+        before = size_words(name, len(a), keyed=False)
+        if kind == "removed" and len(old) <= 3:
+            before += f" (gone: {', '.join(map(digester.preview, old))})"
+        return [
+            RawChange(
+                "",
+                kind,
+                before,
+                after,
+                digester.digest_parts(name, a),
+                digester.digest_parts(name, b),
+                came=new,
+                went=old,
+            )
+        ]
+
+    def _set(self, name: str, a: list[Any], b: list[Any]) -> list[RawChange]:
+        old_ids, new_ids = {id(x) for x in a}, {id(x) for x in b}
+        went = [x for x in a if id(x) not in new_ids and not _is_dead(x)]
+        came = [x for x in b if id(x) not in old_ids]
+        if went and came:
+            old_digests = Counter(map(self._digester.digest, went))
+            new_digests = Counter(map(self._digester.digest, came))
+            if old_digests == new_digests:
+                return []
+        if not went and not came:
+            return []
+        kind = "added" if not went else "cleared" if not b else "removed" if not came else "replaced"
+        before, after = size_words(name, len(a), keyed=False), size_words(name, len(b), keyed=False)
+        if came and len(came) <= 3:
+            after += f" (new: {', '.join(map(self._digester.preview, came))})"
+        return [
+            RawChange(
+                "", kind, before, after, self._set_digest(name, a), self._set_digest(name, b), came=came, went=went
+            )
+        ]
+
+    def _set_digest(self, name: str, values: list[Any]) -> str:
+        return self._digester.digest_parts(name, values, [0] * len(values))
+
+    def _mapping(self, difference: Difference) -> list[RawChange]:
+        node, info, before, after = difference.node, difference.info, difference.before, difference.after
+        a = {_canonical(k): (k, v) for k, v in zip(before.keys or (), before.values, strict=False)}
+        b = {_canonical(k): (k, v) for k, v in zip(after.keys or (), after.values, strict=False)}
+        names = self._paths.is_namespace(node)
+        module = names and type(self._paths.parent(node)) is Anchor
+        words = _MODULE_WORDS if module else _ATTRIBUTE_WORDS if names else _ENTRY_WORDS
+        if a and not b and not names:
+            return [self._whole(difference, "cleared")]
+        changes = []
+        for mark, (key, new) in b.items():
+            if self._skip(info.only, names, key):
+                continue
+            was = a.get(mark)
+            suffix = self._paths.item(node, key)
+            if was is None:
+                changes.append(self._came(suffix, words[0], new, key))
+            elif was[1] is not new and not self._digester.same(was[1], new):
+                changes.append(self._value(suffix, words[1], was[1], new, key))
+        for mark, (key, old) in a.items():
+            if mark not in b and not self._skip(info.only, names, key) and not _is_dead(old) and not _is_dead(key):
+                changes.append(self._went(self._paths.item(node, key), words[2], old, key))
+        if module:
+            # Importing a submodule binds it in its package: not a write that request code made.
+            changes = [c for c in changes if type(c.new).__name__ != "module"]
+        if len(changes) > MANY:
+            return [self._whole(difference, changes[0].kind if _one_kind(changes) else "replaced")]
+        if not changes and not names and list(a) != list(b) and len(a) == len(b):
+            return [self._whole(difference, "reordered")]
+        return changes
+
+    @staticmethod
+    def _skip(only: Container[str] | None, names: bool, key: Any) -> bool:
+        return (names and is_dunder(key)) or (only is not None and key not in only)
+
+    def _whole(self, difference: Difference, kind: str) -> RawChange:
+        """One change for the whole mapping."""
+        before, after = difference.before, difference.after
+        name = qualname(difference.info.cls)
+        known = set(map(id, before.values))
+        return RawChange(
+            "",
+            kind,
+            size_words(name, len(before.values), keyed=True),
+            size_words(name, len(after.values), keyed=True),
+            self._digester.digest_parts(name, before.values, before.keys, difference.info.kind),
+            self._digester.digest_parts(name, after.values, after.keys, difference.info.kind),
+            came=[value for value in after.values if id(value) not in known],
+            went=before.values,
+        )
+
+    def _attributes(self, difference: Difference) -> list[RawChange]:
+        before, after = difference.before, difference.after
+        a, b = dict(before.slots or {}), dict(after.slots or {})
+        if before.own is not after.own:
+            a.update({} if before.own is None else dict(before.own))
+            b.update({} if after.own is None else dict(after.own))
+        only = difference.info.only
+        changes = []
+        for name, new in b.items():
+            if is_dunder(name) or (only is not None and name not in only):
+                continue
+            if name not in a:
+                changes.append(self._came(f".{name}", "attribute added", new, name))
+            elif a[name] is not new and not self._digester.same(a[name], new):
+                changes.append(self._value(f".{name}", "attribute set", a[name], new, name))
+        for name, old in a.items():
+            if name not in b and not is_dunder(name) and (only is None or name in only):
+                changes.append(self._went(f".{name}", "attribute deleted", old, name))
+        return changes
+
+    def _function(self, before: Content, after: Content) -> list[RawChange]:
+        changes = []
+        for name, old, new in zip(("__defaults__", "__kwdefaults__"), before.values, after.values, strict=False):
+            if old is not new and not self._digester.same(old, new):
+                changes.append(self._value(f".{name}", "rebound", old, new, name))
+        return changes
+
+
+_MODULE_WORDS = ("defined", "rebound", "deleted")
+_ATTRIBUTE_WORDS = ("attribute added", "attribute set", "attribute deleted")
+_ENTRY_WORDS = ("added", "replaced", "removed")
+
+
+def _one_kind(changes: list[RawChange]) -> bool:
+    return len({change.kind for change in changes}) == 1

@@ -1,0 +1,269 @@
+"""Stable hashes and redacted previews of values, made without running application code.
+
+A hash is the same in every process for the same content, so that reports of many workers can be joined;
+it says nothing of the content. Large values are sampled (:data:`ITEMS`), so a hash has bounded cost.
+"""
+
+from __future__ import annotations
+
+import types
+from collections import deque
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from stateguard.watch.content import fingerprint, own_dict, referents, settled
+from stateguard.watch.kinds import Kind, TypeInfo, TypeTable, module_of, qualname
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ITEMS = 256
+"""Elements of one container that go into a hash: half from its beginning, half from its end."""
+
+NODES = 4096
+"""Values in all that go into one hash."""
+
+TEXT = 1 << 16
+"""Bytes of one string that go into a hash, besides its length."""
+
+_NUMBERS = (int, float, complex)
+
+
+class Digester:
+    """Hashes and previews for one watch."""
+
+    def __init__(self, table: TypeTable, show_values: bool = False) -> None:
+        self._table = table
+        self._show = show_values
+
+    # -- hashing ---------------------------------------------------------------------------------
+
+    def digest(self, value: Any) -> str:
+        """A short stable hash of a value's content, 12 hexadecimal digits."""
+        return self._hash(value, [NODES], (), opaque_identity=False).hex()[:12]
+
+    def digest_parts(
+        self, name: str, values: Iterable[Any], keys: Iterable[Any] | None = None, kind: Kind = Kind.LIST
+    ) -> str:
+        """The hash of a container that is known by its parts: how it was before it changed."""
+        state = blake2b(digest_size=8)
+        self._feed_parts(
+            state, name, list(values), None if keys is None else list(keys), [NODES], (), False, kind
+        )
+        return state.digest().hex()[:12]
+
+    def same(self, a: Any, b: Any) -> bool:
+        """Whether two values have equal content, objects that cannot be looked into counting by identity.
+
+        Exact for values of up to :data:`NODES` parts; larger ones are never called equal.
+        """
+        if a is b:
+            return True
+        if type(a) is not type(b):
+            return False
+        budget_a, budget_b = [NODES], [NODES]
+        left = self._hash(a, budget_a, (), opaque_identity=True)
+        right = self._hash(b, budget_b, (), opaque_identity=True)
+        return left == right and budget_a[0] > 0 and budget_b[0] > 0
+
+    def _hash(self, value: Any, budget: list[int], above: tuple[int, ...], opaque_identity: bool) -> bytes:
+        state = blake2b(digest_size=8)
+        self._feed(state, value, budget, above, opaque_identity)
+        return state.digest()
+
+    def _feed(
+        self, state: Any, value: Any, budget: list[int], above: tuple[int, ...], opaque_identity: bool
+    ) -> None:
+        budget[0] -= 1
+        cls = type(value)
+        state.update(f"{module_of(cls)}.{qualname(cls)}:".encode("utf-8", "backslashreplace"))
+        atom = _atom(value)
+        if atom is not None:
+            state.update(atom)
+            return
+        if budget[0] <= 0:
+            return
+        if id(value) in above or len(above) > 60:
+            state.update(b"<cycle>")
+            return
+        info = self._table.info(cls)
+        if info.kind in (Kind.BUFFER, Kind.TICKER):
+            state.update(_buffer_bytes(value))
+            return
+        parts = self.parts(value, info)
+        if parts is None:
+            if opaque_identity:
+                state.update(str(id(value)).encode())
+            return
+        self._feed_parts(
+            state, qualname(cls), parts[0], parts[1], budget, (*above, id(value)), opaque_identity, info.kind
+        )
+
+    def _feed_parts(
+        self,
+        state: Any,
+        name: str,
+        values: list[Any],
+        keys: list[Any] | None,
+        budget: list[int],
+        above: tuple[int, ...],
+        opaque_identity: bool,
+        kind: Kind = Kind.LIST,
+    ) -> None:
+        n = len(values)
+        state.update(f"{name}#{n}".encode("utf-8", "backslashreplace"))
+        if opaque_identity and n > ITEMS and n > budget[0]:
+            budget[0] = 0
+            return
+        picked: Iterable[int] = range(n)
+        if n > ITEMS and not opaque_identity:
+            picked = [*range(ITEMS // 2), *range(n - ITEMS // 2, n)]
+        each = []
+        for i in picked:
+            part = b"" if keys is None else self._hash(keys[i], budget, above, opaque_identity)
+            each.append(part + self._hash(values[i], budget, above, opaque_identity))
+        if kind in (Kind.DICT, Kind.SET, Kind.FROZENSET, Kind.INSTANCE) or (keys is not None and kind != Kind.ORDERED):
+            each.sort()
+        for digest in each:
+            state.update(digest)
+
+    def parts(self, value: Any, info: TypeInfo | None = None) -> tuple[list[Any], list[Any] | None] | None:
+        """The values and keys of a container or instance, or ``None`` for what cannot be looked into."""
+        info = info or self._table.info(type(value))
+        kind = info.kind
+        if kind in (Kind.DICT, Kind.ORDERED):
+            items = settled(lambda: list(dict.items(value)))
+            return [v for _, v in items], [k for k, _ in items]
+        if kind is Kind.LIST:
+            return list.copy(value), None
+        if kind is Kind.DEQUE:
+            return settled(lambda: list(deque.__iter__(value))), None
+        if kind is Kind.TUPLE:
+            return list(tuple.__iter__(value)), None
+        if kind is Kind.SET:
+            return settled(lambda: list(set.__iter__(value))), None
+        if kind is Kind.FROZENSET:
+            return list(frozenset.__iter__(value)), None
+        if kind is Kind.CELL:
+            return referents(value), None
+        if kind is Kind.INSTANCE:
+            own = own_dict(info, value) or {}
+            items = settled(lambda: list(dict.items(own)))
+            for name, get in info.slots:
+                try:
+                    items.append((name, get(value)))
+                except AttributeError:
+                    continue
+            if info.only is not None:
+                items = [(k, v) for k, v in items if k in info.only]
+            return [v for _, v in items], [k for k, _ in items]
+        return None
+
+    # -- previews --------------------------------------------------------------------------------
+
+    def preview(self, value: Any) -> str:
+        """A value in a few words: type and size; the value itself only if the guard shows values."""
+        cls = type(value)
+        if value is None or value is True or value is False:
+            return str(value)
+        if self._show:
+            shown = self._shown(value, 3)
+            return shown if len(shown) <= 200 else shown[:197] + "..."
+        if cls is str:
+            return f"str of {_count(len(value), 'character')}"
+        if cls in (bytes, bytearray):
+            return f"{cls.__name__} of {_count(len(value), 'byte')}"
+        if cls in _NUMBERS:
+            return cls.__name__
+        return self.outline(value)
+
+    def outline(self, value: Any) -> str:
+        """Type and size of a container, type of anything else."""
+        cls = type(value)
+        name = qualname(cls)
+        info = self._table.info(cls)
+        if cls is types.FunctionType:
+            return f"function {value.__qualname__}"
+        if info.kind is Kind.CLASS:
+            return f"class {qualname(value)}"
+        if info.kind in (Kind.INSTANCE, Kind.CELL):
+            return f"{name} object"
+        parts = self.parts(value, info)
+        if parts is None:
+            return f"{name} object"
+        return size_words(name, len(parts[0]), parts[1] is not None)
+
+    def _shown(self, value: Any, depth: int) -> str:
+        atom = type(value)
+        if atom in (str, bytes):
+            return repr(value[:80]) + ("..." if len(value) > 80 else "")
+        if value is None or atom in (bool, *_NUMBERS):
+            return repr(value)[:80]
+        info = self._table.info(atom)
+        parts = self.parts(value, info) if depth else None
+        if parts is None:
+            return f"<{self.outline(value)}>"
+        values, keys = parts
+        if keys is None:
+            inner = ", ".join(self._shown(v, depth - 1) for v in values[:8])
+        else:
+            inner = ", ".join(
+                f"{self._shown(k, 0)}: {'<redacted>' if is_secret_name(k) else self._shown(v, depth - 1)}"
+                for k, v in zip(keys[:8], values[:8], strict=True)
+            )
+        more = f", ... {len(values) - 8} more" if len(values) > 8 else ""
+        left, right = _BRACKETS.get(info.kind, (f"{qualname(atom)}(", ")"))
+        return f"{left}{inner}{more}{right}"
+
+
+_BRACKETS = {Kind.LIST: ("[", "]"), Kind.DICT: ("{", "}"), Kind.SET: ("{", "}"), Kind.TUPLE: ("(", ")")}
+
+_SECRETS = ("password", "passwd", "secret", "token", "api_key", "apikey", "authorization", "cookie", "credential")
+
+
+def is_secret_name(name: object) -> bool:
+    """Whether a key or attribute name says that its value is a credential, never to be shown."""
+    if type(name) is bytes:
+        name = name.decode("latin-1")
+    if type(name) is not str:
+        return False
+    plain = name.lower().replace("-", "_")
+    return any(word in plain for word in _SECRETS) or plain in ("auth", "pwd", "session_id", "sid")
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def size_words(name: str, n: int, keyed: bool) -> str:
+    """``list of 3 items``, ``dict of 1 key``."""
+    return f"{name} of {_count(n, 'key' if keyed else 'item')}"
+
+
+def _atom(value: Any) -> bytes | None:
+    cls = type(value)
+    if cls is str:
+        data = value.encode("utf-8", "surrogatepass")
+        return f"{len(data)}:".encode() + data[: TEXT // 2] + data[-TEXT // 2 :]
+    if cls is bytes:
+        return f"{len(value)}:".encode() + value[: TEXT // 2] + value[-TEXT // 2 :]
+    if value is None or cls is bool:
+        return str(value).encode()
+    if cls is int:
+        return hex(value).encode()
+    if cls in _NUMBERS:
+        return cls.__repr__(value).encode()  # type: ignore[no-any-return]
+    if isinstance(value, types.FunctionType):
+        return f"{value.__module__}.{value.__qualname__}".encode("utf-8", "backslashreplace")
+    return None
+
+
+def _buffer_bytes(value: Any) -> bytes:
+    if isinstance(value, bytearray):
+        data = bytes(bytearray.__getitem__(value, slice(None)))
+    elif hasattr(type(value), "tobytes"):
+        base = next(c for c in type(value).__mro__ if c.__module__ in ("array", "numpy"))
+        data = base.tobytes(value)
+    else:
+        data = repr(fingerprint(value)).encode()
+    return f"{len(data)}:".encode() + data

@@ -1,0 +1,512 @@
+"""The watched object graph: every mutable object reachable from the roots, and what each held last.
+
+A check costs one pass over flat lists. A change costs what it changed: the nodes that differ are read
+again, new objects are walked, objects that nothing watched refers to any more are let go.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stateguard.watch.block import LARGE, Block, Probes
+from stateguard.watch.compare import common_prefix, common_suffix
+from stateguard.watch.content import Content, Unsettled, fingerprint, read, referents
+from stateguard.watch.kinds import STATIC, Kind, TypeInfo, TypeTable, module_of, qualname
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Anchor:
+    """Where a path begins. ``namespace``: what hangs below is written ``.name``, not ``['name']``."""
+
+    label: str
+    namespace: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Difference:
+    """One node that is not as it was. Holds application objects: to be described and dropped at once."""
+
+    node: Any
+    info: TypeInfo
+    before: Content
+    after: Content
+
+
+def is_dunder(name: object) -> bool:
+    """Whether a name is the interpreter's own business: ``__doc__``, ``__annotations__`` and so on."""
+    return type(name) is str and len(name) > 4 and name.startswith("__") and name.endswith("__")
+
+
+class Graph:
+    """Nodes in blocks, found by identity. Not thread-safe: the caller holds a lock."""
+
+    def __init__(self, table: TypeTable) -> None:
+        self.table = table
+        self.blocks: list[Block] = []
+        """Compared at every check."""
+        self.cold: list[Block] = []
+        """Compared when asked: functions' own parts, process settings."""
+        self.static: list[Block] = []
+        """Never compared: tuples and other things that only lead on."""
+        self.probes = Probes()
+        self.locals: dict[int, Any] = {}
+        """The ``threading.local`` objects met on the way."""
+        self._index: dict[int, Block] = {}
+        self._extra: dict[int, int] = {}
+        self._anchored: dict[int, Anchor] = {}
+        self._open: dict[str, Block] = {}
+        self._dirty: set[Block] = set()
+
+    def __len__(self) -> int:
+        return len(self._index) + len(self.probes)
+
+    def __contains__(self, obj: object) -> bool:
+        return id(obj) in self._index or id(obj) in self.probes.nodes
+
+    # -- growing ---------------------------------------------------------------------------------
+
+    def add_root(self, obj: Any, anchor: Anchor, info: TypeInfo | None = None, cold: bool = False) -> None:
+        """Watch ``obj`` and all that is reachable from it."""
+        if id(obj) in self._anchored:
+            return
+        self._anchored[id(obj)] = anchor
+        if obj in self:
+            self._extra[id(obj)] = self._extra.get(id(obj), 0) + 1
+            self._set_parent(obj, anchor)
+        else:
+            self._adopt([(obj, anchor, info or self.table.info(type(obj)))], cold)
+        self._seal()
+
+    def _seal(self) -> None:
+        for block in self._dirty:
+            block.seal()
+        self._dirty.clear()
+
+    def _adopt(self, todo: list[tuple[Any, Any, TypeInfo]], cold: bool = False) -> None:
+        while todo:
+            obj, parent, info = todo.pop()
+            key = id(obj)
+            if key in self.probes.nodes and self.probes.node(key) is not obj:
+                self.probes.remove(key)  # a weakly held array has died, and its address is in use again
+            if key in self._index or key in self.probes.nodes:
+                self._extra[key] = self._extra.get(key, 0) + 1
+                continue
+            refs = referents(obj)
+            try:
+                content = read(info, obj, refs)
+            except Unsettled:
+                content = Content([])  # seen as changed at the next check, and read then
+            children = list(self._edges(obj, info, content, parent))
+            if not children and info.kind in STATIC:
+                continue
+            label = self._label(obj, info)
+            self._place(obj, info, label or parent, refs, content, cold)
+            todo.extend((child, obj, known) for child, known in children)
+
+    def _label(self, obj: Any, info: TypeInfo) -> Anchor | None:
+        """Classes and functions are known by their own name, wherever they were met."""
+        if info.kind is Kind.CLASS:
+            return Anchor(f"{module_of(obj)}.{qualname(obj)}", namespace=True)
+        if info.kind is Kind.FUNCTION:
+            return Anchor(f"{obj.__module__}.{obj.__qualname__}", namespace=True)
+        return None
+
+    def _place(
+        self, obj: Any, info: TypeInfo, parent: Any, refs: list[Any], content: Content, cold: bool
+    ) -> None:
+        if info.kind is Kind.BUFFER or info.kind is Kind.TICKER:
+            self.probes.add(obj, info, parent, content)
+            return
+        if info.kind is Kind.LOCAL:
+            self.locals[id(obj)] = obj
+        if info.kind is Kind.FUNCTION:
+            cold = True
+        group = "static" if info.kind in STATIC else "cold" if cold else "hot"
+        home = {"static": self.static, "cold": self.cold, "hot": self.blocks}[group]
+        tender = "numpy" in sys.modules and any(self._is_tender(ref) for ref in refs[:LARGE])
+        if tender:
+            group += " tender"
+        block = self._open.get(group)
+        if len(refs) > LARGE:
+            block = self._new_block(tender)
+            home.append(block)
+        elif block is None or block.full:
+            block = self._open[group] = self._new_block(tender)
+            home.append(block)
+        block.add(obj, info, parent, refs, content)
+        self._index[id(obj)] = block
+        self._dirty.add(block)
+
+    def _new_block(self, tender: bool) -> Block:
+        return Block(self._soften if tender else None)
+
+    def _is_tender(self, obj: Any) -> bool:
+        return self.table.info(type(obj)).tender
+
+    def _soften(self, refs: list[Any]) -> list[Any]:
+        # The same live object always yields the same reference object, so identity still compares.
+        return [weakref.ref(ref) if self._is_tender(ref) else ref for ref in refs]
+
+    # -- edges -----------------------------------------------------------------------------------
+
+    def _edges(
+        self, obj: Any, info: TypeInfo, content: Content, parent: Any
+    ) -> Iterator[tuple[Any, TypeInfo]]:
+        """The objects that a node leads to and that are to be watched."""
+        yield from self._edges_of(obj, info, content, parent, content.values, content.keys)
+        if content.own is not None:
+            known = self.table.info(type(content.own))
+            if info.only is not None:
+                known = TypeInfo(known.cls, known.kind, known.exact, only=info.only)
+            yield content.own, known
+        if content.slots:
+            for name, value in content.slots.items():
+                if not is_dunder(name) and (info.only is None or name in info.only):
+                    found = self._follow(value)
+                    if found is not None:
+                        yield value, found
+
+    def _edges_of(
+        self,
+        obj: Any,
+        info: TypeInfo,
+        content: Content,
+        parent: Any,
+        values: list[Any],
+        keys: list[Any] | None,
+    ) -> Iterator[tuple[Any, TypeInfo]]:
+        if info.kind is Kind.CLASS:
+            yield values[0], self.table.info(dict)
+            return
+        if info.kind is Kind.CACHE and type(obj) is not dict:
+            table = TypeInfo(dict, Kind.CACHE)
+            for value in values:
+                known = table if type(value) is dict else self._follow(value)
+                if known is not None:
+                    yield value, known
+            return
+        if info.kind is Kind.THROUGH and type(obj) is types.FunctionType:
+            values = self._through_foreign(obj)
+        if self._only_leaves(values) and (keys is None or self._only_leaves(keys)):
+            return
+        module = type(parent) is Anchor and parent.namespace
+        if keys is None:
+            for value in values:
+                known = self._follow(value)
+                if known is not None:
+                    yield value, known
+            return
+        for key, value in zip(keys, values, strict=False):
+            if type(key) is not str:
+                known = self._follow(key)
+                if known is not None:
+                    yield key, known
+            elif info.only is not None and key not in info.only:
+                continue
+            known = self._follow(value)
+            if known is None:
+                continue
+            if is_dunder(key) and (module or known.kind not in (Kind.FUNCTION, Kind.THROUGH)):
+                continue
+            yield value, known
+
+    def _only_leaves(self, values: list[Any]) -> bool:
+        if len(values) < 16:
+            return all(self.table.info(type(value)).kind is Kind.LEAF for value in values)
+        found = list(map(type, values))
+        distinct = dict(zip(map(id, found), found, strict=True))
+        return all(self.table.info(cls).kind is Kind.LEAF for cls in distinct.values())
+
+    def _follow(self, value: Any) -> TypeInfo | None:
+        """How to walk a value that a node refers to, or ``None`` for a leaf or a boundary."""
+        known = self.table.info(type(value))
+        kind = known.kind
+        if kind is Kind.LEAF:
+            return None
+        if kind is Kind.CLASS:
+            return known if self.table.watches(module_of(value)) else None
+        if kind is Kind.FUNCTION and not self.table.watches(value.__module__):
+            # Somebody's wrapper: of interest only for the application function inside it.
+            return _FOREIGN_FUNCTION if value.__closure__ else None
+        if kind in (Kind.TUPLE, Kind.FROZENSET) and known.exact:
+            cls = tuple if kind is Kind.TUPLE else frozenset
+            if self._only_leaves(list(cls.__iter__(value))):
+                return None
+        return known
+
+    def _through_foreign(self, function: types.FunctionType) -> list[Any]:
+        inner = []
+        for cell in function.__closure__ or ():
+            try:
+                value = cell.cell_contents
+            except ValueError:
+                continue
+            if type(value) in (types.FunctionType, types.MethodType):
+                inner.append(value)
+        return inner
+
+    # -- checking --------------------------------------------------------------------------------
+
+    def check(self, deep: bool = False) -> list[Difference]:
+        """Look at every node; return those that differ, and remember how they are now."""
+        found: list[Difference] = []
+        removed: list[Any] = []
+        for block in self.blocks:
+            if not block.clean():
+                self._absorb(block, found, removed)
+        if self.probes.nodes:
+            self._absorb_probes(found, removed)
+        if deep:
+            for block in self.cold:
+                if not block.clean():
+                    self._absorb(block, found, removed)
+        if removed:
+            self._let_go(removed)
+        if found:
+            self._seal()
+        return found
+
+    def clean(self) -> bool:
+        """Whether nothing differs, without absorbing anything."""
+        return all(block.clean() for block in self.blocks) and not any(
+            self._probe_differs(key) for key in self.probes.nodes
+        )
+
+    def _absorb(self, block: Block, found: list[Difference], removed: list[Any]) -> None:
+        for i, refs in list(block.changed()):
+            node, info = block.nodes[i], block.infos[i]
+            try:
+                after = read(info, node, refs if block.soften is None else referents(node))
+            except Unsettled:
+                continue
+            before = block.content(i)
+            parent = block.parents[i]
+            found.append(Difference(node, info, before, after))
+            block.replace(i, refs, after)
+            self._dirty.add(block)
+            self._relink(node, info, before, after, parent, removed)
+            if len(refs) > LARGE and len(block) > 1:
+                self._rehome(block, i, refs, after)
+
+    def _rehome(self, block: Block, i: int, refs: list[Any], content: Content) -> None:
+        """Give a node that has grown large a block of its own."""
+        node, info, parent = block.nodes[i], block.infos[i], block.parents[i]
+        block.remove(i)
+        alone = Block(block.soften)
+        (self.cold if block in self.cold else self.blocks).append(alone)
+        alone.add(node, info, parent, refs, content)
+        alone.seal()
+        self._index[id(node)] = alone
+
+    def _probe_differs(self, key: int) -> bool:
+        node = self.probes.node(key)
+        return node is not None and fingerprint(node) != self.probes.contents[key].fingerprint
+
+    def _absorb_probes(self, found: list[Difference], removed: list[Any]) -> None:
+        for key in list(self.probes.nodes):
+            if not self._probe_differs(key):
+                continue
+            node, info = self.probes.node(key), self.probes.infos[key]
+            before = self.probes.contents[key]
+            after = read(info, node, referents(node))
+            self.probes.contents[key] = after
+            found.append(Difference(node, info, before, after))
+            self._relink(node, info, before, after, self.probes.parents[key], removed)
+
+    def _relink(
+        self, node: Any, info: TypeInfo, before: Content, after: Content, parent: Any, removed: list[Any]
+    ) -> None:
+        """Follow the edges that came; note the objects whose edge went."""
+        a, b = before.values, after.values
+        same_keys = before.keys is None or (after.keys is not None and len(before.keys) == len(after.keys))
+        start = end = 0
+        if info.kind is not Kind.CLASS and same_keys and before.keys is None:
+            # Only what lies between the common beginning and the common end has come or gone.
+            start = common_prefix(a, b)
+            end = common_suffix(a, b, min(len(a), len(b)) - start)
+        old = Content(a[start : len(a) - end], before.keys, before.own, before.slots)
+        new = Content(b[start : len(b) - end], after.keys, after.own, after.slots)
+        gone: dict[int, list[Any]] = {}
+        for child, _ in self._edges(node, info, old, parent):
+            gone.setdefault(id(child), []).append(child)
+        come = []
+        for child, known in self._edges(node, info, new, parent):
+            waiting = gone.get(id(child))
+            if waiting:
+                waiting.pop()
+            else:
+                come.append((child, node, known))
+        self._adopt(come)
+        for children in gone.values():
+            removed.extend(children)
+
+    # -- letting go ------------------------------------------------------------------------------
+
+    def _let_go(self, removed: list[Any]) -> None:
+        """Drop what nothing watched refers to any more, cycles included (trial deletion)."""
+        suspects: dict[int, Any] = {}
+        for obj in removed:
+            key = id(obj)
+            if key not in self._index and key not in self.probes.nodes:
+                continue
+            extra = self._extra.pop(key, 0)
+            if extra > 1:
+                self._extra[key] = extra - 1
+            if extra == 0:
+                # Its last edge went: nothing watched refers to it, so its own edges go with it.
+                self._drop(obj, suspects)
+            else:
+                suspects[key] = obj
+        for obj in list(suspects.values()):
+            if obj in self:
+                self._drop_if_cycle(obj)
+
+    def _drop(self, obj: Any, suspects: dict[int, Any]) -> None:
+        todo = [obj]
+        while todo:
+            node = todo.pop()
+            key = id(node)
+            children = self.children(node)
+            block = self._index.pop(key, None)
+            if block is not None:
+                block.remove(block.position(node))
+                self._retire(block)
+            elif key in self.probes.nodes:
+                self.probes.remove(key)
+            else:
+                continue
+            self._extra.pop(key, None)
+            suspects.pop(key, None)
+            for child in children:
+                child_key = id(child)
+                if child_key not in self._index and child_key not in self.probes.nodes:
+                    continue
+                extra = self._extra.pop(child_key, 0)
+                if extra > 1:
+                    self._extra[child_key] = extra - 1
+                if extra == 0:
+                    todo.append(child)
+                else:
+                    suspects[child_key] = child
+
+    def _retire(self, block: Block) -> None:
+        if len(block):
+            return
+        for home in (self.blocks, self.cold, self.static):
+            if any(block is kept for kept in home):
+                home[:] = [kept for kept in home if kept is not block]
+        for group, kept in list(self._open.items()):
+            if kept is block:
+                del self._open[group]
+        self._dirty.discard(block)
+
+    def _drop_if_cycle(self, start: Any, limit: int = 20_000) -> None:
+        inside: dict[int, Any] = {id(start): start}
+        internal: dict[int, int] = {}
+        todo = [start]
+        while todo:
+            for child in self.children(todo.pop()):
+                key = id(child)
+                if key in self._index or key in self.probes.nodes:
+                    internal[key] = internal.get(key, 0) + 1
+                    if key not in inside:
+                        inside[key] = child
+                        todo.append(child)
+            if len(inside) > limit:  # large and well connected: alive in all likelihood
+                return
+        live = [
+            obj
+            for key, obj in inside.items()
+            if key in self._anchored or self._extra.get(key, 0) + 1 > internal.get(key, 0)
+        ]
+        while live:
+            obj = live.pop()
+            if inside.pop(id(obj), None) is not None:
+                live.extend(child for child in self.children(obj) if id(child) in inside)
+        for key, obj in inside.items():
+            block = self._index.pop(key, None)
+            children = []
+            if block is not None:
+                i = block.position(obj)
+                children = self._children_at(block, i)
+                block.remove(i)
+                self._retire(block)
+            else:
+                self.probes.remove(key)
+            self._extra.pop(key, None)
+            for child in children:
+                child_key = id(child)
+                if child_key not in inside and child in self:
+                    extra = self._extra.pop(child_key, 0)
+                    if extra > 1:
+                        self._extra[child_key] = extra - 1
+
+    # -- asking ----------------------------------------------------------------------------------
+
+    def children(self, node: Any) -> list[Any]:
+        """The watched objects that a node led to when last looked at."""
+        block = self._index.get(id(node))
+        if block is not None:
+            return self._children_at(block, block.position(node))
+        content = self.probes.contents.get(id(node))
+        if content is None:
+            return []
+        info, parent = self.probes.infos[id(node)], self.probes.parents[id(node)]
+        return [child for child, _ in self._edges(node, info, content, parent)]
+
+    def _children_at(self, block: Block, i: int) -> list[Any]:
+        edges = self._edges(block.nodes[i], block.infos[i], block.content(i), block.parents[i])
+        return [child for child, _ in edges]
+
+    def content(self, node: Any) -> tuple[TypeInfo, Content] | None:
+        """What a node held when last looked at, or ``None`` if it is not watched."""
+        block = self._index.get(id(node))
+        if block is not None:
+            i = block.position(node)
+            return block.infos[i], block.content(i)
+        if id(node) in self.probes.nodes:
+            return self.probes.infos[id(node)], self.probes.contents[id(node)]
+        return None
+
+    def parent(self, node: Any) -> Any:
+        """The node or anchor through which a node was met, or ``None``."""
+        block = self._index.get(id(node))
+        if block is not None:
+            return block.parents[block.position(node)]
+        return self.probes.parents.get(id(node))
+
+    def _set_parent(self, node: Any, parent: Any) -> None:
+        block = self._index.get(id(node))
+        if block is not None:
+            block.parents[block.position(node)] = parent
+        elif id(node) in self.probes.nodes:
+            self.probes.parents[id(node)] = parent
+
+    def holders(self, node: Any) -> Iterator[Any]:
+        """The nodes that refer to ``node``, other than the one it was met through. Slow: a full scan."""
+        wanted = id(node)
+        for block in self._all_blocks():
+            if wanted not in set(map(id, block.refs)):
+                continue
+            for i, holder in enumerate(block.nodes):
+                if any(child is node for child in self._children_at(block, i)):
+                    yield holder
+
+    def adopt_parent(self, node: Any, parent: Any) -> None:
+        """Know ``node`` through ``parent`` from now on."""
+        self._set_parent(node, parent)
+
+    def _all_blocks(self) -> Iterable[Block]:
+        yield from self.blocks
+        yield from self.cold
+        yield from self.static
+
+
+_FOREIGN_FUNCTION = TypeInfo(types.FunctionType, Kind.THROUGH)

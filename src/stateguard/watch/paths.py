@@ -1,0 +1,171 @@
+"""Write the way to a node as a person would: ``myapp.chat.HISTORY['u1'][3].cost``.
+
+Keys are shown when they look like names in a program; any other key may be somebody's data and is shown
+as its type and hash.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+from typing import TYPE_CHECKING, Any
+
+from stateguard.watch.content import class_dict
+from stateguard.watch.graph import Anchor, Graph
+from stateguard.watch.kinds import Kind
+
+if TYPE_CHECKING:
+    from stateguard.watch.content import Content
+    from stateguard.watch.digest import Digester
+    from stateguard.watch.kinds import TypeInfo
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}\Z")
+_TOKEN = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_-]{20,}\Z|[0-9a-fA-F]{16,}\Z")
+
+DEPTH = 64
+
+
+class Paths:
+    """Finds and writes paths in one graph."""
+
+    def __init__(self, graph: Graph, digester: Digester, show_values: bool = False) -> None:
+        self._graph = graph
+        self._digester = digester
+        self._show = show_values
+
+    def locate(self, node: Any) -> tuple[str, str] | None:
+        """``(path, root)`` of a node, or ``None`` when nothing watched leads to it any more."""
+        parts: list[str] = []
+        label = ""
+        seen: set[int] = set()
+        while True:
+            if id(node) in seen or len(seen) > DEPTH:
+                return None
+            seen.add(id(node))
+            parent = self._graph.parent(node)
+            if type(parent) is Anchor:
+                label = parent.label
+                break
+            step = None if parent is None else self._step(parent, node)
+            if step is None:
+                for holder in self._graph.holders(node):
+                    if id(holder) not in seen:
+                        self._graph.adopt_parent(node, holder)
+                        parent, step = holder, self._step(holder, node)
+                        break
+            if step is None:
+                return None
+            parts.append(step)
+            node = parent
+        parts.reverse()
+        path = label + "".join(parts)
+        first = next((part for part in parts if part), "")
+        return path, label + first
+
+    def parent(self, node: Any) -> Any:
+        """The node or anchor through which a node was met."""
+        return self._graph.parent(node)
+
+    def is_namespace(self, node: Any) -> bool:
+        """Whether a mapping's keys are names: of a module, a class, an instance, a function."""
+        parent = self._graph.parent(node)
+        if type(parent) is Anchor:
+            return parent.namespace
+        if parent is None:
+            return False
+        known = self._graph.content(parent)
+        if known is None:
+            return False
+        info, content = known
+        if info.kind is Kind.CLASS:
+            return True
+        if info.kind is Kind.FUNCTION:
+            return node is parent.__dict__
+        return content.own is node
+
+    def key(self, key: Any) -> str:
+        """A mapping's key as it may be shown."""
+        if type(key) is str:
+            if self._show or (_NAME.match(key) and not _TOKEN.match(key)):
+                return repr(key[:60])
+        elif type(key) is bytes:
+            text = key.decode("latin-1")
+            if self._show or (_NAME.match(text) and not _TOKEN.match(text)):
+                return repr(text[:60])
+        elif key is None or type(key) in (bool, float) or (type(key) is int and abs(key) < 10**6):
+            return repr(key)
+        elif type(key) is tuple and len(key) <= 4:
+            return "(" + ", ".join(self.key(part) for part in key) + ")"
+        return f"<{type(key).__name__} #{self._digester.digest(key)[:6]}>"
+
+    def item(self, node: Any, key: Any) -> str:
+        """How an entry of the mapping ``node`` is written."""
+        owner = self._graph.parent(node)
+        if type(owner) is types.FunctionType and owner.__kwdefaults__ is node:
+            return f"({key}=)"
+        if type(key) is str and self.is_namespace(node):
+            return f".{key}"
+        return f"[{self.key(key)}]"
+
+    def _step(self, parent: Any, child: Any) -> str | None:
+        known = self._graph.content(parent)
+        if known is None:
+            return None
+        info, content = known
+        if content.own is child or (info.kind is Kind.THROUGH and type(parent) is types.FunctionType):
+            return ""
+        if info.kind is Kind.CLASS:
+            return "" if class_dict(parent) is child else None
+        if info.kind is Kind.FUNCTION:
+            return _function_step(parent, child)
+        if content.keys is not None:
+            return self._mapping_step(parent, content, child)
+        for i, value in enumerate(content.values):
+            if value is child:
+                return self._element_step(parent, info, i)
+        for name, value in (content.slots or {}).items():
+            if value is child:
+                return f".{name}"
+        return None
+
+    def _mapping_step(self, parent: Any, content: Content, child: Any) -> str | None:
+        for key, value in zip(content.keys or (), content.values, strict=False):
+            if value is child:
+                return self.item(parent, key)
+            if key is child:
+                return f"[key {self.key(key)}]"
+        return None
+
+    def _element_step(self, parent: Any, info: TypeInfo, i: int) -> str:
+        if info.kind in (Kind.LIST, Kind.DEQUE, Kind.BUFFER):
+            return f"[{i}]"
+        if info.kind is Kind.TUPLE:
+            owner = self._graph.parent(parent)
+            if type(owner) is types.FunctionType and owner.__defaults__ is parent:
+                return f"({default_name(owner, i)}=)"
+            return f"[{i}]"
+        if info.kind in (Kind.SET, Kind.FROZENSET):
+            return "{...}"
+        if info.kind is Kind.CACHE:
+            return "(cached result)" if type(parent) is dict else ""
+        if info.kind is Kind.THROUGH and type(parent).__name__ == "ContextVar":
+            return "(default=)"
+        return ""
+
+
+def default_name(function: types.FunctionType, i: int) -> str:
+    """The parameter whose default is the i-th of ``__defaults__``."""
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount]
+    n = len(function.__defaults__ or ())
+    position = len(names) - n + i
+    return names[position] if 0 <= position < len(names) else f"default {i}"
+
+
+def _function_step(function: types.FunctionType, child: Any) -> str | None:
+    if child is function.__defaults__ or child is function.__dict__ or child is function.__kwdefaults__:
+        return ""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        if cell is child:
+            return f"(nonlocal {name})"
+    return None

@@ -1,0 +1,58 @@
+"""Process settings: state that every request shares and that no module of the application owns."""
+
+from __future__ import annotations
+
+import locale
+import logging
+import os
+import signal
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from stateguard.watch.graph import Anchor
+from stateguard.watch.kinds import Kind, TypeInfo
+from stateguard.watch.patterns import Names
+
+if TYPE_CHECKING:
+    from stateguard.watch.graph import Graph
+
+_SYS = Names(["path", "stdout", "stderr", "excepthook", "meta_path"])
+_WARNINGS = Names(["filters", "showwarning", "formatwarning"])
+_LOGGER = Names(["level", "handlers", "filters", "disabled", "propagate"])
+
+
+def add_process_roots(graph: Graph) -> None:
+    """Watch the environment, the import path, warnings filters and loggers."""
+    environment = getattr(os.environ, "_data", None)
+    if type(environment) is dict:
+        graph.add_root(environment, Anchor("os.environ"))
+    graph.add_root(vars(sys), Anchor("sys", namespace=True), TypeInfo(dict, Kind.DICT, only=_SYS))
+    graph.add_root(
+        vars(warnings), Anchor("warnings", namespace=True), TypeInfo(dict, Kind.DICT, only=_WARNINGS), cold=True
+    )
+    loggers: dict[str, Any] = {"": logging.root}
+    loggers.update(logging.root.manager.loggerDict)
+    for name, logger in sorted(loggers.items()):
+        own = logger.__dict__ if isinstance(logger, logging.Logger) else None
+        if type(own) is dict and not name.startswith("stateguard"):
+            label = f"logging.getLogger({name!r})" if name else "logging.root"
+            graph.add_root(own, Anchor(label, namespace=True), TypeInfo(dict, Kind.DICT, only=_LOGGER), cold=True)
+
+
+_SIGNALS = sorted(signal.valid_signals(), key=int)
+
+
+def settings() -> dict[str, Any]:
+    """The settings that are not objects, by the expression that reads them."""
+    found: dict[str, Any] = {}
+    try:
+        found["os.getcwd()"] = os.getcwd()
+    except OSError:
+        found["os.getcwd()"] = None
+    found["locale.setlocale(locale.LC_ALL)"] = locale.setlocale(locale.LC_ALL)
+    for number in _SIGNALS:
+        handler = signal.getsignal(number)
+        if handler is not None and handler is not signal.SIG_DFL:
+            found[f"signal.getsignal({int(number)})"] = handler
+    return found

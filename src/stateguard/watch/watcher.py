@@ -1,0 +1,237 @@
+"""One watch: from patterns to observed changes.
+
+The watcher resolves modules, keeps the graph of what is reachable from them, and turns what differs into
+changes with paths. It knows nothing of requests. Not thread-safe: the guard holds a lock around it.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from stateguard.watch.chain import application_chain
+from stateguard.watch.diff import Describer, RawChange
+from stateguard.watch.digest import Digester
+from stateguard.watch.graph import Anchor, Graph, is_dunder
+from stateguard.watch.kinds import Kind, TypeInfo, TypeTable, module_of, qualname
+from stateguard.watch.paths import Paths
+from stateguard.watch.patterns import Names, Pattern, check_names, first_party, parse, validate
+from stateguard.watch.process import add_process_roots, settings
+from stateguard.watch.residue import take
+from stateguard.watch.surfaces import SURFACES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from stateguard.watch.graph import Difference
+
+_module_dict = types.ModuleType.__dict__["__dict__"].__get__
+
+
+class Seen(NamedTuple):
+    """A change with its place in the watched state. Holds application objects: drop it soon."""
+
+    path: str
+    root: str
+    change: RawChange
+    node: Any
+
+
+class Watcher:
+    """The watched state of this process.
+
+    ``patterns`` as in ``Guard(watch=...)``; none means all first-party modules. Raises
+    :class:`stateguard.errors.WatchError` for a pattern that can match nothing.
+    """
+
+    def __init__(
+        self,
+        patterns: Sequence[str] | None = None,
+        *,
+        surfaces: Mapping[str, tuple[str, ...]] | None = None,
+        process: bool = True,
+        show_values: bool = False,
+    ) -> None:
+        self.patterns: list[Pattern] | None = None if patterns is None else [parse(text) for text in patterns]
+        for pattern in self.patterns or ():
+            validate(pattern)
+        self._process = process
+        self._first_party = first_party()
+        self.table = TypeTable(self.is_watched, {**SURFACES, **(surfaces or {})})
+        self.digester = Digester(self.table, show_values)
+        self._show = show_values
+        self._known: dict[str, bool] = {}
+        self._objects: list[tuple[Any, str]] = []
+        self._modules_seen = 0
+        self._settings: dict[str, Any] = {}
+        self.modules: list[str] = []
+        self._new_graph()
+
+    def _new_graph(self) -> None:
+        self.graph = Graph(self.table)
+        self.paths = Paths(self.graph, self.digester, self._show)
+        self._describer = Describer(self.digester, self.paths)
+
+    # -- what is watched -------------------------------------------------------------------------
+
+    def is_watched(self, module: str) -> bool:
+        """Whether the module of that name is watched, imported yet or not."""
+        found = self._known.get(module)
+        if found is None:
+            if self.patterns is None:
+                found = self._first_party(module)
+                if not found and module not in sys.modules:
+                    return False
+            else:
+                found = any(pattern.matches(module) for pattern in self.patterns)
+            self._known[module] = found
+        return found
+
+    def _names(self, module: str) -> Names | None:
+        """The globals of a module that are watched; ``None`` for all of them."""
+        globs: list[str] = []
+        for pattern in self.patterns or ():
+            if pattern.matches(module):
+                if pattern.names is None:
+                    return None
+                globs.extend(pattern.names.globs)
+        return Names(globs) if globs else None
+
+    def _matching(self) -> list[tuple[str, dict[str, Any]]]:
+        found = []
+        for name, module in list(sys.modules.items()):
+            if type(name) is str and isinstance(module, types.ModuleType) and self.is_watched(name):
+                found.append((name, _module_dict(module)))
+        return found
+
+    def start(self) -> None:
+        """Take the baseline: walk everything that is watched as it is now."""
+        self._modules_seen = len(sys.modules)
+        matching = self._matching()
+        self.modules = [name for name, _ in matching]
+        self.table.forget()
+        self._new_graph()
+        for name, members in matching:
+            only = self._names(name)
+            # A script is `__main__` to Python but may be imported under its own name as well.
+            self.graph.add_root(members, Anchor(name, namespace=True), TypeInfo(dict, Kind.DICT, only=only))
+        for obj, label in self._objects:
+            self._add_object(obj, label)
+        if self._process:
+            add_process_roots(self.graph)
+            self._settings = settings()
+
+    def check_patterns(self) -> None:
+        """Raise :class:`WatchError` for a ``module:NAME`` pattern that names no global of its module."""
+        matching = self._matching()
+        for pattern in self.patterns or ():
+            ours = [
+                (name, [key for key in list(members) if type(key) is str and not is_dunder(key)])
+                for name, members in matching
+                if pattern.matches(name)
+            ]
+            check_names(pattern, ours)
+
+    def modules_grew(self) -> bool:
+        """Whether modules that are watched have been imported since the baseline."""
+        if len(sys.modules) == self._modules_seen:
+            return False
+        self._modules_seen = len(sys.modules)
+        known = set(self.modules)
+        for name in list(self._known):
+            if name not in sys.modules or not self._known[name]:
+                del self._known[name]  # a first-party answer depends on the module's file
+        return any(name not in known for name, _ in self._matching())
+
+    def add_app(self, app: Any) -> None:
+        """Watch the attributes of an application object and of the middleware instances behind it."""
+        known = {id(obj) for obj, _ in self._objects}
+        for obj in application_chain(app):
+            if id(obj) not in known:
+                label = f"{module_of(type(obj))}.{qualname(type(obj))}()"
+                self._objects.append((obj, label))
+                self._add_object(obj, label)
+
+    def _add_object(self, obj: Any, label: str) -> None:
+        if obj not in self.graph:
+            self.graph.add_root(obj, Anchor(label), self.table.expanded(type(obj)))
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    def check(self, deep: bool = False) -> list[Seen]:
+        """What has changed since the last check. ``deep`` includes functions and process settings."""
+        differences = self.graph.check(deep)
+        return self._describe(differences) if differences else []
+
+    def check_settings(self) -> list[Seen]:
+        """Which process settings have changed since this was last called."""
+        if not self._process:
+            return []
+        before, after = self._settings, settings()
+        self._settings = after
+        found = []
+        for name in {**before, **after}:
+            old, new = before.get(name), after.get(name)
+            if old is new or (type(old) is str and type(new) is str and old == new):
+                continue
+            preview, digest = self.digester.preview, self.digester.digest
+            change = RawChange(
+                "", "setting changed", preview(old), preview(new), digest(old), digest(new), old, new
+            )
+            found.append(Seen(name, name, change, None))
+        return found
+
+    def _describe(self, differences: Iterable[Difference]) -> list[Seen]:
+        found: list[Seen] = []
+        for difference in differences:
+            if difference.node not in self.graph:
+                continue  # nothing watched leads there any more
+            changes = self._describer.describe(difference)
+            if not changes:
+                continue
+            where = self.paths.locate(difference.node)
+            if where is None:
+                continue
+            path, root = where
+            for change in changes:
+                whole = path + change.suffix
+                found.append(Seen(whole, whole if root == path and path.count(".") == 0 else root, change, difference.node))
+        return found
+
+    # -- thread-locals ---------------------------------------------------------------------------
+
+    def take_residue(self) -> dict[int, dict[str, Any]]:
+        """What the watched thread-locals hold on this thread."""
+        return take(self.graph.locals.values()) if self.graph.locals else {}
+
+    def left_behind(self, before: Mapping[int, Mapping[str, Any]]) -> list[Seen]:
+        """What this thread's thread-locals hold beyond ``before``: attributes added or replaced."""
+        found: list[Seen] = []
+        for key, now in self.take_residue().items():
+            local = self.graph.locals[key]
+            was = before.get(key, {})
+            for name, value in now.items():
+                old = was.get(name)
+                if name in was and (old is value or self.digester.same(old, value)):
+                    continue
+                where = self.paths.locate(local)
+                if where is None:
+                    continue
+                path = f"{where[0]}.{name}"
+                preview = self.digester.preview
+                change = RawChange(
+                    "",
+                    "left behind",
+                    preview(old) if name in was else "absent",
+                    preview(value),
+                    self.digester.digest(old) if name in was else "",
+                    self.digester.digest(value),
+                    old,
+                    value,
+                    name,
+                    [value],
+                    entry=True,
+                )
+                found.append(Seen(path, where[1], change, local))
+        return found
