@@ -3,15 +3,22 @@
 from stateguard._version import __version__
 from stateguard.agent_session import AgentSession, Prices
 from stateguard.carry import carry
+from stateguard.errors import SharedStateMutated, StateGuardError
+from stateguard.guard import Guard
+from stateguard.leak import Leak
 from stateguard.request_var import RequestVar
 from stateguard.scope import Scope, current_scope, open_scope, session
 from stateguard.scoped import json_default, scoped, unscoped
 
 __all__ = [
     "AgentSession",
+    "Guard",
+    "Leak",
     "Prices",
     "RequestVar",
     "Scope",
+    "SharedStateMutated",
+    "StateGuardError",
     "__version__",
     "carry",
     "current_scope",

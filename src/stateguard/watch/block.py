@@ -120,7 +120,8 @@ class Block:
         refs, starts = self.refs, self._starts
         first, last = 0, len(self.nodes)
         if last > 1 and len(now) == len(refs):
-            # Only nodes between the first and the last difference need a look; an empty node there may have grown.
+            # Only what lies between the first and the last difference needs a look; an empty node
+            # right at its edge may have grown.
             prefix = common_prefix(now, refs)
             if prefix < len(refs):
                 suffix = common_suffix(now, refs, len(refs) - prefix)

@@ -8,7 +8,16 @@ from typing import Any
 from stateguard.watch.content import own_dict
 from stateguard.watch.kinds import TypeTable
 
-_INWARD = ("app", "_app", "wsgi_app", "application", "inner", "get_response", "_middleware_chain", "middleware_stack")
+_INWARD = (
+    "app",
+    "_app",
+    "wsgi_app",
+    "application",
+    "inner",
+    "get_response",
+    "_middleware_chain",
+    "middleware_stack",
+)
 """Attributes under which a middleware keeps what it wraps."""
 
 LIMIT = 50

@@ -53,7 +53,9 @@ def _by_memory() -> Callable[[list[Any], int, list[Any], int, int], bool] | None
 
     def same_run(a: list[Any], i: int, b: list[Any], j: int, n: int) -> bool:
         return not n or not memcmp(
-            word(id(a) + items_at).value + POINTER * i, word(id(b) + items_at).value + POINTER * j, n * POINTER
+            word(id(a) + items_at).value + POINTER * i,
+            word(id(b) + items_at).value + POINTER * j,
+            n * POINTER,
         )
 
     return same_run

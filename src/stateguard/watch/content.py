@@ -86,7 +86,7 @@ def own_dict(info: TypeInfo, obj: Any) -> dict[str, Any] | None:
 def class_dict(cls: type) -> dict[str, Any]:
     """The real dictionary of a class, which ``cls.__dict__`` only shows through a proxy."""
     found = referents(namespace(cls))
-    return found[0] if found else {}  # type: ignore[no-any-return]
+    return found[0] if found else {}
 
 
 def _function_parts(function: types.FunctionType) -> list[Any]:

@@ -89,11 +89,15 @@ class Describer:
             changes = self._function(before, after)
         elif kind is Kind.BUFFER:
             size = self._digester.outline(difference.node)
-            changes = [RawChange("", "buffer changed", size, size, str(before.fingerprint), str(after.fingerprint))]
+            changes = [
+                RawChange("", "buffer changed", size, size, str(before.fingerprint), str(after.fingerprint))
+            ]
             changes[0].before_hash = self._digester.digest(str(before.fingerprint))
             changes[0].after_hash = self._digester.digest(difference.node)
         elif kind is Kind.TICKER:
-            changes = [RawChange("", "advanced", str(before.fingerprint), str(after.fingerprint), old=0, new=1)]
+            changes = [
+                RawChange("", "advanced", str(before.fingerprint), str(after.fingerprint), old=0, new=1)
+            ]
         if before.slots is not None or before.own is not None or after.own is not None:
             changes.extend(self._attributes(difference))
         return changes
@@ -120,13 +124,34 @@ class Describer:
     def _came(self, suffix: str, kind: str, new: Any, key: Any) -> RawChange:
         digester = self._digester
         return RawChange(
-            suffix, kind, ABSENT, digester.preview(new), "", digester.digest(new), None, new, key, [new], entry=True
+            suffix,
+            kind,
+            ABSENT,
+            digester.preview(new),
+            "",
+            digester.digest(new),
+            None,
+            new,
+            key,
+            [new],
+            entry=True,
         )
 
     def _went(self, suffix: str, kind: str, old: Any, key: Any) -> RawChange:
         digester = self._digester
         return RawChange(
-            suffix, kind, digester.preview(old), ABSENT, digester.digest(old), "", old, None, key, [], [old], True
+            suffix,
+            kind,
+            digester.preview(old),
+            ABSENT,
+            digester.digest(old),
+            "",
+            old,
+            None,
+            key,
+            [],
+            [old],
+            True,
         )
 
     def _sequence(self, name: str, a: list[Any], b: list[Any]) -> list[RawChange]:
@@ -196,7 +221,14 @@ class Describer:
             after += f" (new: {', '.join(map(self._digester.preview, came))})"
         return [
             RawChange(
-                "", kind, before, after, self._set_digest(name, a), self._set_digest(name, b), came=came, went=went
+                "",
+                kind,
+                before,
+                after,
+                self._set_digest(name, a),
+                self._set_digest(name, b),
+                came=came,
+                went=went,
             )
         ]
 
@@ -223,7 +255,12 @@ class Describer:
             elif was[1] is not new and not self._digester.same(was[1], new):
                 changes.append(self._value(suffix, words[1], was[1], new, key))
         for mark, (key, old) in a.items():
-            if mark not in b and not self._skip(info.only, names, key) and not _is_dead(old) and not _is_dead(key):
+            if (
+                mark not in b
+                and not self._skip(info.only, names, key)
+                and not _is_dead(old)
+                and not _is_dead(key)
+            ):
                 changes.append(self._went(self._paths.item(node, key), words[2], old, key))
         if module:
             # Importing a submodule binds it in its package: not a write that request code made.
@@ -276,7 +313,9 @@ class Describer:
 
     def _function(self, before: Content, after: Content) -> list[RawChange]:
         changes = []
-        for name, old, new in zip(("__defaults__", "__kwdefaults__"), before.values, after.values, strict=False):
+        for name, old, new in zip(
+            ("__defaults__", "__kwdefaults__"), before.values, after.values, strict=False
+        ):
             if old is not new and not self._digester.same(old, new):
                 changes.append(self._value(f".{name}", "rebound", old, new, name))
         return changes

@@ -26,6 +26,7 @@ NODES = 4096
 TEXT = 1 << 16
 """Bytes of one string that go into a hash, besides its length."""
 
+_UNORDERED = frozenset({Kind.DICT, Kind.SET, Kind.FROZENSET, Kind.INSTANCE})
 _NUMBERS = (int, float, complex)
 
 
@@ -122,7 +123,9 @@ class Digester:
         for i in picked:
             part = b"" if keys is None else self._hash(keys[i], budget, above, opaque_identity)
             each.append(part + self._hash(values[i], budget, above, opaque_identity))
-        if kind in (Kind.DICT, Kind.SET, Kind.FROZENSET, Kind.INSTANCE) or (keys is not None and kind != Kind.ORDERED):
+        if kind in (Kind.DICT, Kind.SET, Kind.FROZENSET, Kind.INSTANCE) or (
+            keys is not None and kind != Kind.ORDERED
+        ):
             each.sort()
         for digest in each:
             state.update(digest)
@@ -218,7 +221,17 @@ class Digester:
 
 _BRACKETS = {Kind.LIST: ("[", "]"), Kind.DICT: ("{", "}"), Kind.SET: ("{", "}"), Kind.TUPLE: ("(", ")")}
 
-_SECRETS = ("password", "passwd", "secret", "token", "api_key", "apikey", "authorization", "cookie", "credential")
+_SECRETS = (
+    "password",
+    "passwd",
+    "secret",
+    "token",
+    "api_key",
+    "apikey",
+    "authorization",
+    "cookie",
+    "credential",
+)
 
 
 def is_secret_name(name: object) -> bool:
@@ -243,18 +256,20 @@ def size_words(name: str, n: int, keyed: bool) -> str:
 def _atom(value: Any) -> bytes | None:
     cls = type(value)
     if cls is str:
-        data = value.encode("utf-8", "surrogatepass")
+        data: bytes = value.encode("utf-8", "surrogatepass")
         return f"{len(data)}:".encode() + data[: TEXT // 2] + data[-TEXT // 2 :]
     if cls is bytes:
-        return f"{len(value)}:".encode() + value[: TEXT // 2] + value[-TEXT // 2 :]
+        whole: bytes = value
+        return f"{len(whole)}:".encode() + whole[: TEXT // 2] + whole[-TEXT // 2 :]
     if value is None or cls is bool:
         return str(value).encode()
     if cls is int:
         return hex(value).encode()
     if cls in _NUMBERS:
-        return cls.__repr__(value).encode()  # type: ignore[no-any-return]
+        return repr(value).encode()
     if isinstance(value, types.FunctionType):
-        return f"{value.__module__}.{value.__qualname__}".encode("utf-8", "backslashreplace")
+        name = f"{value.__module__}.{value.__qualname__}"
+        return name.encode("utf-8", "backslashreplace")
     return None
 
 
@@ -262,7 +277,7 @@ def _buffer_bytes(value: Any) -> bytes:
     if isinstance(value, bytearray):
         data = bytes(bytearray.__getitem__(value, slice(None)))
     elif hasattr(type(value), "tobytes"):
-        base = next(c for c in type(value).__mro__ if c.__module__ in ("array", "numpy"))
+        base: Any = next(c for c in type(value).__mro__ if c.__module__ in ("array", "numpy"))
         data = base.tobytes(value)
     else:
         data = repr(fingerprint(value)).encode()

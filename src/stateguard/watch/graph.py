@@ -254,8 +254,8 @@ class Graph:
 
     # -- checking --------------------------------------------------------------------------------
 
-    def check(self, deep: bool = False) -> list[Difference]:
-        """Look at every node; return those that differ, and remember how they are now."""
+    def check(self) -> list[Difference]:
+        """Look at every node but the cold ones; return those that differ, and remember how they are now."""
         found: list[Difference] = []
         removed: list[Any] = []
         for block in self.blocks:
@@ -263,21 +263,25 @@ class Graph:
                 self._absorb(block, found, removed)
         if self.probes.nodes:
             self._absorb_probes(found, removed)
-        if deep:
-            for block in self.cold:
-                if not block.clean():
-                    self._absorb(block, found, removed)
-        if removed:
-            self._let_go(removed)
         if found:
-            self._seal()
+            self._tidy(removed)
         return found
 
-    def clean(self) -> bool:
-        """Whether nothing differs, without absorbing anything."""
-        return all(block.clean() for block in self.blocks) and not any(
-            self._probe_differs(key) for key in self.probes.nodes
-        )
+    def check_cold(self) -> list[Difference]:
+        """The same for the cold nodes."""
+        found: list[Difference] = []
+        removed: list[Any] = []
+        for block in self.cold:
+            if not block.clean():
+                self._absorb(block, found, removed)
+        if found:
+            self._tidy(removed)
+        return found
+
+    def _tidy(self, removed: list[Any]) -> None:
+        if removed:
+            self._let_go(removed)
+        self._seal()
 
     def _absorb(self, block: Block, found: list[Difference], removed: list[Any]) -> None:
         for i, refs in list(block.changed()):
@@ -481,6 +485,10 @@ class Graph:
         if block is not None:
             return block.parents[block.position(node)]
         return self.probes.parents.get(id(node))
+
+    def is_shared(self, node: Any) -> bool:
+        """Whether more than one reference among the watched objects leads to ``node``."""
+        return self._extra.get(id(node), 0) > 0
 
     def _set_parent(self, node: Any, parent: Any) -> None:
         block = self._index.get(id(node))

@@ -177,16 +177,16 @@ _MODEL_MARKS = ("__dataclass_fields__", "__attrs_attrs__", "__pydantic_fields__"
 
 _NEVER = frozenset(
     {
-    weakref.ref,
-    weakref.ProxyType,
-    types.ModuleType,
-    types.GeneratorType,
-    types.CoroutineType,
-    types.AsyncGeneratorType,
-    types.FrameType,
-    types.TracebackType,
-    types.CodeType,
-}
+        weakref.ref,
+        weakref.ProxyType,
+        types.ModuleType,
+        types.GeneratorType,
+        types.CoroutineType,
+        types.AsyncGeneratorType,
+        types.FrameType,
+        types.TracebackType,
+        types.CodeType,
+    }
 )
 
 _TYPES_KEPT = 8192

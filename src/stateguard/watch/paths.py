@@ -62,6 +62,23 @@ class Paths:
         first = next((part for part in parts if part), "")
         return path, label + first
 
+    def own_keys(self, node: Any) -> list[Any]:
+        """The mapping keys on the way to a node that nothing but this way leads to, nearest first."""
+        keys: list[Any] = []
+        seen: set[int] = set()
+        while id(node) not in seen and not self._graph.is_shared(node):
+            seen.add(id(node))
+            parent = self._graph.parent(node)
+            if parent is None or type(parent) is Anchor:
+                break
+            known = self._graph.content(parent)
+            if known is not None and known[1].keys is not None and not self.is_namespace(parent):
+                for key, value in zip(known[1].keys, known[1].values, strict=False):
+                    if value is node:
+                        keys.append(key)
+            node = parent
+        return keys
+
     def parent(self, node: Any) -> Any:
         """The node or anchor through which a node was met."""
         return self._graph.parent(node)

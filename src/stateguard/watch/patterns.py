@@ -69,7 +69,8 @@ def parse(text: str) -> Pattern:
     module, colon, name = text.strip().partition(":")
     if not module or (colon and not name) or any(c.isspace() for c in module):
         raise WatchError(
-            f"watch pattern {text!r} is not of the form 'package.module', 'package.*' or 'package.module:NAME'",
+            f"watch pattern {text!r} is not of the form 'package.module', 'package.*' or "
+            "'package.module:NAME'",
             text,
         )
     return Pattern(text, module, Names([name]) if colon else None)
@@ -118,7 +119,8 @@ def check_names(pattern: Pattern, modules: Iterable[tuple[str, Sequence[str]]]) 
     near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise WatchError(
-        f"watch pattern {pattern.text!r} matches nothing: module {pattern.module!r} has no global named {wanted!r}.{hint}",
+        f"watch pattern {pattern.text!r} matches nothing: module {pattern.module!r} has no global "
+        f"named {wanted!r}.{hint}",
         pattern.text,
         near,
     )
@@ -166,7 +168,11 @@ def _modules_in(path: str) -> list[str]:
         entries = os.listdir(path or ".")
     except OSError:
         return []
-    return [e.removesuffix(".py") for e in entries if e.endswith(".py") or os.path.isdir(os.path.join(path or ".", e))]
+    return [
+        e.removesuffix(".py")
+        for e in entries
+        if e.endswith(".py") or os.path.isdir(os.path.join(path or ".", e))
+    ]
 
 
 def first_party(base: str | None = None) -> Callable[[str], bool]:

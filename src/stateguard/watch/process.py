@@ -29,7 +29,10 @@ def add_process_roots(graph: Graph) -> None:
         graph.add_root(environment, Anchor("os.environ"))
     graph.add_root(vars(sys), Anchor("sys", namespace=True), TypeInfo(dict, Kind.DICT, only=_SYS))
     graph.add_root(
-        vars(warnings), Anchor("warnings", namespace=True), TypeInfo(dict, Kind.DICT, only=_WARNINGS), cold=True
+        vars(warnings),
+        Anchor("warnings", namespace=True),
+        TypeInfo(dict, Kind.DICT, only=_WARNINGS),
+        cold=True,
     )
     loggers: dict[str, Any] = {"": logging.root}
     loggers.update(logging.root.manager.loggerDict)
@@ -37,7 +40,9 @@ def add_process_roots(graph: Graph) -> None:
         own = logger.__dict__ if isinstance(logger, logging.Logger) else None
         if type(own) is dict and not name.startswith("stateguard"):
             label = f"logging.getLogger({name!r})" if name else "logging.root"
-            graph.add_root(own, Anchor(label, namespace=True), TypeInfo(dict, Kind.DICT, only=_LOGGER), cold=True)
+            graph.add_root(
+                own, Anchor(label, namespace=True), TypeInfo(dict, Kind.DICT, only=_LOGGER), cold=True
+            )
 
 
 _SIGNALS = sorted(signal.valid_signals(), key=int)

@@ -2,9 +2,9 @@
 
 A client library's internals (pools, locks, counters) are none of our business, but its per-user surface
 is where real services leak: credentials, headers and cookies of one request stay on a client that all
-requests share. A name with a minus is left out of all the others: what a framework's application object
-fills in by itself on its first request. Keys are ``module.qualname`` of a class (subclasses included), values the attributes to
-watch as they are stored on the instance.
+requests share. Keys are ``module.qualname`` of a class (subclasses included), values the attributes to watch
+as they are stored on the instance. A name with a minus is left out of all the others: what a framework's
+application object fills in by itself on its first request.
 """
 
 from __future__ import annotations
@@ -33,7 +33,13 @@ SURFACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "aiohttp.cookiejar.CookieJar": ("_cookies",),
         "starlette.datastructures.State": ("_state",),
         "starlette.applications.Starlette": ("-middleware_stack", "-openapi_schema"),
-        "flask.app.Flask": ("-_got_first_request", "-jinja_env", "-jinja_loader", "-url_map", "-view_functions"),
+        "flask.app.Flask": (
+            "-_got_first_request",
+            "-jinja_env",
+            "-jinja_loader",
+            "-url_map",
+            "-view_functions",
+        ),
         "django.core.handlers.base.BaseHandler": ("-_middleware_chain",),
     }
 )

@@ -18,15 +18,15 @@ from stateguard.watch.kinds import Kind, TypeInfo, TypeTable, module_of, qualnam
 from stateguard.watch.paths import Paths
 from stateguard.watch.patterns import Names, Pattern, check_names, first_party, parse, validate
 from stateguard.watch.process import add_process_roots, settings
-from stateguard.watch.residue import take
+from stateguard.watch.residue import take, thread_dict
 from stateguard.watch.surfaces import SURFACES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from stateguard.watch.graph import Difference
 
-_module_dict = types.ModuleType.__dict__["__dict__"].__get__
+_module_dict: Callable[[types.ModuleType], dict[str, Any]] = vars(types.ModuleType)["__dict__"].__get__
 
 
 class Seen(NamedTuple):
@@ -159,10 +159,14 @@ class Watcher:
 
     # -- looking ---------------------------------------------------------------------------------
 
-    def check(self, deep: bool = False) -> list[Seen]:
-        """What has changed since the last check. ``deep`` includes functions and process settings."""
-        differences = self.graph.check(deep)
+    def check(self) -> list[Seen]:
+        """What has changed since the last check, but for what :meth:`check_cold` looks at."""
+        differences = self.graph.check()
         return self._describe(differences) if differences else []
+
+    def check_cold(self) -> list[Seen]:
+        """What has changed in function parts, loggers and warnings filters since this was last called."""
+        return self._describe(self.graph.check_cold())
 
     def check_settings(self) -> list[Seen]:
         """Which process settings have changed since this was last called."""
@@ -196,10 +200,24 @@ class Watcher:
             path, root = where
             for change in changes:
                 whole = path + change.suffix
-                found.append(Seen(whole, whole if root == path and path.count(".") == 0 else root, change, difference.node))
+                found.append(
+                    Seen(
+                        whole,
+                        whole if root == path and path.count(".") == 0 else root,
+                        change,
+                        difference.node,
+                    )
+                )
         return found
 
     # -- thread-locals ---------------------------------------------------------------------------
+
+    def add_thread_locals(self) -> None:
+        """Watch what the thread-locals hold on this thread like any other shared state."""
+        for local in list(self.graph.locals.values()):
+            members, where = thread_dict(local), self.paths.locate(local)
+            if members is not None and where is not None:
+                self.graph.add_root(members, Anchor(where[0], namespace=True))
 
     def take_residue(self) -> dict[int, dict[str, Any]]:
         """What the watched thread-locals hold on this thread."""

@@ -1,0 +1,49 @@
+"""Exemptions: which changes are meant, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from stateguard.errors import ConfigError
+from stateguard.watch.patterns import glob_match
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+@dataclass(slots=True)
+class Allowance:
+    """One entry of ``allow``: ``"myapp.cache:*  # bounded memo cache"``."""
+
+    text: str
+    reason: str
+    matches: Callable[[str], bool] = field(repr=False)
+    hits: int = 0
+
+
+class AllowList:
+    """All exemptions of a guard; counts what each one let pass."""
+
+    def __init__(self, entries: Sequence[str]) -> None:
+        self._entries = [_parse(entry) for entry in entries]
+
+    def allows(self, path: str, root: str) -> bool:
+        """Whether a change at ``path`` below ``root`` is meant."""
+        for entry in self._entries:
+            if entry.matches(path) or entry.matches(root):
+                entry.hits += 1
+                return True
+        return False
+
+    def unused(self) -> list[str]:
+        """The entries that have let nothing pass so far: candidates for removal."""
+        return [entry.text for entry in self._entries if not entry.hits]
+
+
+def _parse(entry: str) -> Allowance:
+    path, _, reason = entry.partition("#")
+    path = path.strip()
+    if not path:
+        raise ConfigError(f"allow entry {entry!r} names no path; write 'myapp.module:NAME  # reason'")
+    return Allowance(entry, reason.strip(), glob_match(path.replace(":", ".")))

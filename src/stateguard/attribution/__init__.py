@@ -1,0 +1,1 @@
+"""Say who made a change: which request was running, and nobody else."""

@@ -1,0 +1,75 @@
+"""A request while it is being served, as the engine sees it."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stateguard.leak import Leak, RequestInfo
+    from stateguard.request_data import RequestData
+    from stateguard.scope import Scope
+
+
+class GuardedRequest:
+    """One unit of work under guard. Lives as long as the request, and with the tasks that outlive it.
+
+    ``headers`` is the identity of the exchange: an inner middleware that sees the same list serves the same
+    request. ``outer`` is the request of another guard around it, or of the code that called a test client.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "active",
+        "data",
+        "first_hashes",
+        "guard",
+        "headers",
+        "info",
+        "outer",
+        "residue",
+        "responding",
+        "scope",
+        "tainted",
+        "violations",
+    )
+
+    def __init__(
+        self,
+        guard: Any,
+        info: RequestInfo,
+        data: RequestData | None,
+        scope: Scope,
+        outer: GuardedRequest | None,
+    ) -> None:
+        self.guard = guard
+        self.info = info
+        self.data = data
+        self.scope = scope
+        self.outer = outer
+        self.active = True
+        self.responding = False
+        """Whether the first byte of the response may have left."""
+        self.tainted: BaseException | None = None
+        """Raised in place of the response: nothing that the application still sends leaves."""
+        self.headers: Any = None
+        self.residue: dict[int, dict[str, Any]] | None = None
+        self.violations: list[Leak] = []
+        """Exact leaks that ``on_leak="raise"`` has yet to raise."""
+        self.first_hashes: dict[str, tuple[str, Leak]] = {}
+        """What each changed path held before this request touched it: to notice that it was put back."""
+
+    def chain(self) -> list[GuardedRequest]:
+        """This request and the ones it runs inside of under other guards, outermost first."""
+        found: list[GuardedRequest] = []
+        request: GuardedRequest | None = self
+        while request is not None:
+            if all(request.guard is not other.guard for other in found):
+                found.append(request)
+            request = request.outer
+        found.reverse()
+        return found
+
+
+current: ContextVar[GuardedRequest | None] = ContextVar("stateguard_request", default=None)
+"""The request that the running code works for. Tasks, and threads that are handed a context, inherit it."""

@@ -1,0 +1,153 @@
+"""What a guard is told to do, and where from: keyword, then environment, then ``[tool.stateguard]``."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+from stateguard.errors import ConfigError
+from stateguard.leak import SEVERITIES, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from stateguard.leak import Leak
+
+Mode = Literal["on", "scope-only", "off"]
+Locate = Literal["auto", "always", "never"]
+Action = Literal["log", "raise"]
+Carrier = Literal["contextvar", "thread-local"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The options of a guard. All have defaults; see :class:`stateguard.Guard` for their meaning."""
+
+    watch: tuple[str, ...] | None = None
+    on_leak: Action | Callable[[Leak], object] = "log"
+    mode: Mode = "on"
+    allow: tuple[str, ...] = ()
+    threshold: Severity = "high"
+    locate: Locate = "auto"
+    scope: Carrier = "contextvar"
+    session_factory: Callable[[], Any] | None = None
+    process: bool = True
+    show_values: bool = False
+    keep: int = 1000
+    surfaces: Mapping[str, tuple[str, ...]] | None = None
+
+
+_WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "mode": get_args(Mode),
+    "locate": get_args(Locate),
+    "scope": get_args(Carrier),
+    "threshold": SEVERITIES,
+}
+_ENVIRONMENT = (
+    "watch",
+    "on_leak",
+    "mode",
+    "allow",
+    "threshold",
+    "locate",
+    "scope",
+    "process",
+    "show_values",
+    "keep",
+)
+
+
+def load_config(options: Mapping[str, Any], directory: str | None = None) -> Config:
+    """Join keyword ``options`` with the environment and the project file, and check every value.
+
+    Raises :class:`ConfigError`, naming the option, where it came from and what it may be.
+    """
+    names = {field.name for field in fields(Config)}
+    for name in options:
+        if name not in names:
+            raise ConfigError(f"Guard has no option {name!r}; it has {', '.join(sorted(names))}")
+    values: dict[str, Any] = {}
+    for name, value in _project_options(directory).items():
+        values[name] = _checked(name, value, "[tool.stateguard] in pyproject.toml")
+    for name, value in _environment_options().items():
+        values[name] = _checked(name, value, f"the environment variable STATEGUARD_{name.upper()}")
+    for name, value in options.items():
+        if value is not None or name in ("watch", "session_factory", "surfaces"):
+            values[name] = _checked(name, value, "the keyword argument")
+    return Config(**values)
+
+
+def _project_options(directory: str | None) -> dict[str, Any]:
+    folder = Path(directory or os.getcwd())
+    for place in (folder, *folder.parents):
+        file = place / "pyproject.toml"
+        if file.is_file():
+            break
+    else:
+        return {}
+    try:
+        with file.open("rb") as stream:
+            table = tomllib.load(stream).get("tool", {}).get("stateguard", {})
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"cannot read {file}: {error}") from error
+    return {key.replace("-", "_"): value for key, value in table.items() if not isinstance(value, dict)}
+
+
+def _environment_options() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    mode = os.environ.get("STATEGUARD_MODE")
+    if mode in get_args(Action):  # one variable is enough to switch a deployment: off, scope-only, log, raise
+        found["mode"], found["on_leak"] = "on", mode
+    elif mode:
+        found["mode"] = mode
+    for name in _ENVIRONMENT:
+        text = os.environ.get(f"STATEGUARD_{name.upper()}")
+        if text and name != "mode":
+            found[name] = text
+    return found
+
+
+def _checked(name: str, value: Any, source: str) -> Any:
+    def wrong(expected: str) -> ConfigError:
+        return ConfigError(f"{name}={value!r} from {source}: expected {expected}")
+
+    if name in _CHOICES:
+        if value not in _CHOICES[name]:
+            raise wrong(" or ".join(repr(choice) for choice in _CHOICES[name]))
+    elif name in ("watch", "allow"):
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        if value is None and name == "watch":
+            return None
+        if not isinstance(value, (list, tuple)) or not all(isinstance(part, str) for part in value):
+            raise wrong("a list of strings")
+        if name == "watch" and not value:
+            raise wrong("at least one pattern; leave it out to watch all first-party modules")
+        return tuple(value)
+    elif name == "on_leak":
+        if value not in get_args(Action) and not callable(value):
+            raise wrong("'log', 'raise' or a callable that takes a Leak")
+    elif name == "keep":
+        try:
+            value = int(value)
+        except (TypeError, ValueError):
+            raise wrong("a number of leaks, 1 or more") from None
+        if value < 1:
+            raise wrong("a number of leaks, 1 or more")
+    elif name in ("process", "show_values"):
+        if isinstance(value, str):
+            value = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}.get(
+                value.lower()
+            )
+        if not isinstance(value, bool):
+            raise wrong("true or false")
+    elif name == "session_factory":
+        if value is not None and not callable(value):
+            raise wrong("a callable without arguments, such as a dataclass")
+    elif name != "surfaces":
+        raise ConfigError(f"unknown option {name!r} in {source}")
+    return cast("Any", value)

@@ -1,0 +1,468 @@
+"""The guard: opens requests, looks at shared state around everything they run, and acts on what changed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import wraps
+from itertools import count
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from stateguard.agent_session import AgentSession
+from stateguard.allow import AllowList
+from stateguard.attribution.ledger import Ledger
+from stateguard.attribution.request import GuardedRequest, current
+from stateguard.config import Config, load_config
+from stateguard.errors import SharedStateMutated
+from stateguard.leak import RequestInfo, at_least
+from stateguard.rating import Rater
+from stateguard.report.text import counted, fields, render_leak, render_summary
+from stateguard.scope import open_scope
+from stateguard.verdict import Judge
+from stateguard.watch.watcher import Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from stateguard.leak import Leak, Location
+    from stateguard.request_data import RequestData
+    from stateguard.watch.watcher import Seen
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+logger = logging.getLogger("stateguard")
+
+_LEVELS = {"critical": logging.ERROR, "high": logging.WARNING, "low": logging.INFO, "note": logging.DEBUG}
+
+DEEP_INTERVAL = 0.02
+"""Seconds between two checks of what hardly ever changes (function parts, loggers, signal handlers) while
+requests overlap. A request that runs alone is always checked in full."""
+
+PATIENCE = 5.0
+"""Seconds to wait for another thread's look before going on without one."""
+
+FAILURES = 3
+"""Internal failures after which a guard stops looking; the application goes on."""
+
+_guards: weakref.WeakSet[Guard] = weakref.WeakSet()
+
+
+class Guard:
+    """Watches shared state around every request.
+
+    ``watch`` names modules: ``"myapp"``, ``"myapp.*"``, ``"myapp.chat:HISTORY"``; without it, all first-party
+    modules are watched (loaded from under the working directory, not installed). ``on_leak`` is ``"log"``,
+    ``"raise"`` or a callable that is given each new :class:`~stateguard.leak.Leak`. ``mode`` is ``"on"``,
+    ``"scope-only"`` (sessions, no watching) or ``"off"``. ``allow`` lists exemptions, each a path with globs
+    and a reason: ``"myapp.cache:*  # bounded memo cache"``. ``threshold`` is the mildest severity that is
+    logged as a warning and raised. ``locate`` says when to find the line of a change: ``"auto"`` (once
+    something has changed), ``"always"``, ``"never"``. ``scope`` is where the per-request session lives:
+    ``"contextvar"`` or ``"thread-local"``; ``session_factory`` makes it. ``process=False`` leaves process
+    settings out. ``show_values`` shows values in previews instead of their type and size. ``keep`` bounds
+    :attr:`leaks`. ``surfaces`` adds to the table of third-party client attributes that are state.
+
+    Every option can also be set by ``STATEGUARD_<OPTION>`` or in ``[tool.stateguard]``.
+
+    Raises :class:`~stateguard.errors.ConfigError` for an option that cannot work, and
+    :class:`~stateguard.errors.WatchError` for a pattern that matches nothing.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.config: Config = load_config(options)
+        self.mode = self.config.mode
+        self._factory: Callable[[], Any] = self.config.session_factory or AgentSession
+        self._lock = threading.RLock()
+        self._ledger = Ledger()
+        self._active: dict[int, GuardedRequest] = {}
+        self._window: dict[int, GuardedRequest] = {}
+        self._last_deep = 0.0
+        self._looking = False
+        self._started = False
+        self._failures = 0
+        self._leaks: deque[Leak] = deque(maxlen=self.config.keep)
+        self._counts: dict[str, int] = {}
+        self._latest: dict[str, Leak] = {}
+        self._pending: list[tuple[Leak, int]] = []
+        self._apps: set[int] = set()
+        self._adopted: object = None
+        self._ids = count(1)
+        self._prefix = os.urandom(3).hex()
+        self._allow = AllowList(self.config.allow)
+        self._raises = self.config.on_leak == "raise"
+        self.watcher: Watcher | None = None
+        if self.mode == "on":
+            self.watcher = Watcher(
+                self.config.watch,
+                surfaces=self.config.surfaces,
+                process=self.config.process,
+                show_values=self.config.show_values,
+            )
+            self._judge = Judge(self.watcher, self._allow, Rater(self.watcher))
+        _guards.add(self)
+
+    # -- what users ask --------------------------------------------------------------------------
+
+    @property
+    def raises(self) -> bool:
+        """Whether a proven leak fails the request that made it."""
+        return self._raises
+
+    @property
+    def leaks(self) -> list[Leak]:
+        """Every leak seen, newest last, at most ``keep``; equal ones once per occurrence."""
+        return list(self._leaks)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How often each distinct leak was seen, by :attr:`Leak.id <stateguard.leak.Leak.id>`."""
+        return dict(self._counts)
+
+    def summary(self) -> str:
+        """A table of the distinct leaks, worst first, each with how often it was seen."""
+        return render_summary((leak, self._counts[key]) for key, leak in list(self._latest.items()))
+
+    def unused_allowances(self) -> list[str]:
+        """The entries of ``allow`` that have exempted nothing so far."""
+        return self._allow.unused()
+
+    def asgi(self, app: Any) -> Any:
+        """``app`` wrapped for ASGI with this guard."""
+        from stateguard.asgi import StateGuardMiddleware
+
+        return StateGuardMiddleware(app, guard=self)
+
+    def wsgi(self, app: Any) -> Any:
+        """``app`` wrapped for WSGI with this guard."""
+        from stateguard.wsgi import StateGuardMiddleware
+
+        return StateGuardMiddleware(app, guard=self)
+
+    @contextmanager
+    def request(self, name: str, *, method: str = "CALL", id: str | None = None) -> Iterator[GuardedRequest]:
+        """Guard a block of code as one request: a Lambda handler, a queue job, a tool call, a script.
+
+        Gives it a scope of its own. In ``raise`` mode, raises
+        :class:`~stateguard.errors.SharedStateMutated` at the end, unless the block itself failed.
+        """
+        info = RequestInfo(id or self.new_id(), "call", method, name)
+        request = self.open(info, None)
+        token = request.scope.enter()
+        mark = current.set(request)
+        self.begin(request)
+        failed = True
+        try:
+            yield request
+            failed = False
+        finally:
+            self.end(request)
+            self.finish(request)
+            with suppress(ValueError):  # a generator-based caller was moved to another context
+                current.reset(mark)
+            request.scope.leave(token)
+            request.scope.close()
+            if not failed:
+                error = self.violation(request)
+                if error is not None:
+                    raise error
+
+    def guarded(self, function: Callable[P, T]) -> Callable[P, T]:
+        """Decorator: every call of ``function`` is a guarded request of that name."""
+
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            with self.request(function.__qualname__):
+                return function(*args, **kwargs)
+
+        return call
+
+    # -- life cycle ------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take the baseline now: call it when the application is ready, before its first request.
+
+        Middlewares do it by themselves, at the end of the ASGI lifespan start-up or at the first request.
+        """
+        if self.watcher is None or self.mode != "on":
+            return
+        with self._lock:
+            try:
+                self.watcher.start()
+                self._started = True
+            except Exception:
+                self._failed("taking the baseline")
+        if not self.watcher.modules and not self.watcher.patterns:
+            logger.warning(
+                "stateguard watches nothing: no module is loaded from under %s. Name your modules: "
+                'Guard(watch=["myapp", "myapp.*"])',
+                os.getcwd(),
+            )
+
+    def close(self) -> None:
+        """Stop looking, for good: everything the guard has set up is undone."""
+        with self._lock:
+            self.mode = "off"
+            self._ledger.clear()
+            self._active.clear()
+            self._window.clear()
+            self.watcher = None
+        _guards.discard(self)
+
+    def add_app(self, app: Any) -> None:
+        """Watch an application object and the middleware instances behind it; once per object."""
+        if self.watcher is None or id(app) in self._apps:
+            return
+        with self._lock:
+            self._apps.add(id(app))
+            try:
+                self.watcher.add_app(app)
+            except Exception:
+                self._failed("looking at the application object")
+
+    def new_id(self) -> str:
+        """An id for a request that brought none."""
+        return f"{self._prefix}-{next(self._ids)}"
+
+    # -- one request -----------------------------------------------------------------------------
+
+    def open(self, info: RequestInfo, data: RequestData | None) -> GuardedRequest:
+        """Begin a request: a fresh scope, and a place in the list of requests in flight."""
+        scope = open_scope(info, session_factory=self._factory, carrier=self.config.scope)
+        request = GuardedRequest(self, info, data, scope, current.get())
+        watcher = self.watcher
+        if watcher is None or self.mode != "on":
+            return request
+        if not self._started:
+            self.start()
+        elif watcher.modules_grew():
+            with self._lock:
+                self._look()
+                self.start()
+            self._flush()
+        self._active[id(request)] = request
+        self._window[id(request)] = request
+        return request
+
+    def begin(self, request: GuardedRequest) -> None:
+        """A stretch of work for ``request`` begins on this thread."""
+        watcher = self.watcher
+        if watcher is None or not self._lock.acquire(timeout=PATIENCE):
+            return
+        try:
+            if self._looking:
+                return  # a finalizer that ran while the guard was looking
+            self._look()
+            self._ledger.push(request)
+        finally:
+            self._lock.release()
+        if self._pending:
+            self._flush()
+
+    def end(self, request: GuardedRequest) -> None:
+        """The stretch has ended: whatever differs is on the account of those that were running."""
+        watcher = self.watcher
+        if watcher is None or not self._lock.acquire(timeout=PATIENCE):
+            return
+        try:
+            if self._looking:
+                return
+            self._look()
+            self._ledger.pop(request)
+        finally:
+            self._lock.release()
+        if self._pending:
+            self._flush()
+
+    def look_within(self, request: GuardedRequest) -> None:
+        """Look in the middle of a stretch: before the first byte of a response leaves."""
+        if self.watcher is None:
+            return
+        with self._lock:
+            if not self._looking:
+                self._look_deep()
+        if self._pending:
+            self._flush()
+
+    def adopt_thread(self) -> None:
+        """Watch this thread's thread-locals as shared state: an event loop serves every request on it."""
+        watcher = self.watcher
+        if watcher is None or not watcher.graph.locals:
+            return
+        mark = (threading.get_ident(), len(watcher.graph.locals), id(watcher.graph))
+        if mark != self._adopted:
+            with self._lock:
+                self._adopted = mark
+                try:
+                    watcher.add_thread_locals()
+                except Exception:
+                    self._failed("looking at thread-locals")
+
+    def finish(self, request: GuardedRequest) -> None:
+        """The request is over: look at what is checked once per request, and let go of it."""
+        if self.watcher is None:
+            request.active = False
+            return
+        with self._lock:
+            if not self._looking:
+                alone = len(self._active) <= 1
+                now = time.monotonic()
+                if alone or self._raises or now - self._last_deep >= DEEP_INTERVAL:
+                    self._last_deep = now
+                    self._look_deep()
+            request.active = False
+            self._active.pop(id(request), None)
+        if self._pending:
+            self._flush()
+
+    def violation(self, request: GuardedRequest) -> SharedStateMutated | None:
+        """What to raise for ``request`` now, if its leaks call for it; each is handed out once."""
+        if not request.violations:
+            return None
+        leaks, request.violations = request.violations, []
+        return SharedStateMutated("\n\n".join(map(render_leak, leaks)), leaks)
+
+    def take_residue(self, request: GuardedRequest) -> None:
+        """Note what this thread's thread-locals hold before the request runs on it."""
+        if self.watcher is not None and self.watcher.graph.locals:
+            with self._lock:
+                request.residue = self.watcher.take_residue()
+
+    def check_residue(self, request: GuardedRequest) -> None:
+        """Report what the request has left in this thread's thread-locals."""
+        before, request.residue = request.residue, None
+        if before is None or self.watcher is None:
+            return
+        with self._lock:
+            try:
+                self._settle(self.watcher.left_behind(before), [request])
+            except Exception:
+                self._failed("looking at thread-locals")
+        self._flush()
+
+    # -- looking (the lock is held) --------------------------------------------------------------
+
+    def _look(self) -> None:
+        watcher = self.watcher
+        if watcher is None:
+            return
+        self._looking = True
+        try:
+            seen = watcher.check()
+            if seen:
+                self._settle(seen, self._ledger.running())
+        except Exception:
+            self._failed("comparing shared state")
+        finally:
+            self._looking = False
+
+    def _look_deep(self) -> None:
+        watcher = self.watcher
+        if watcher is None:
+            return
+        self._looking = True
+        try:
+            hot = watcher.check()
+            if hot:
+                self._settle(hot, self._ledger.running())
+            seen = watcher.check_cold() + watcher.check_settings()
+            if seen:
+                self._settle(seen, list(self._window.values()))
+            self._window = dict(self._active)
+        except Exception:
+            self._failed("comparing shared state")
+        finally:
+            self._looking = False
+
+    def _settle(self, seen: list[Seen], candidates: list[GuardedRequest]) -> None:
+        threads = self._ledger.threads()
+        verdicts = self._judge.judge(seen, candidates, list(self._active.values()), threads, self._location)
+        for leak, sole in verdicts:
+            self._record(leak, sole)
+
+    def _location(self, seen: Seen, request: GuardedRequest | None) -> Location | None:
+        return None
+
+    def _record(self, leak: Leak, sole: GuardedRequest | None) -> None:
+        if leak.restored:
+            for i, kept in enumerate(self._leaks):
+                if replace(kept, restored=True) == leak:
+                    self._leaks[i] = leak
+                    break
+            return
+        key = leak.id
+        n = self._counts.get(key, 0) + 1
+        known = self._latest.get(key)
+        if known is None or at_least(leak.severity, known.severity):
+            if known is not None and known.severity != leak.severity:
+                self._pending.append((leak, 1))  # it has turned out to be worse than it looked
+                n = max(n, 2)
+            self._latest[key] = leak
+        self._counts[key] = n
+        self._leaks.append(leak)
+        if n == 1 or (n >= 10 and str(n).strip("0") == "1"):
+            self._pending.append((leak, n))
+        if self._raises and sole is not None and at_least(leak.severity, self.config.threshold):
+            sole.violations.append(leak)
+
+    # -- acting (no lock is held) ----------------------------------------------------------------
+
+    def _flush(self) -> None:
+        with self._lock:
+            pending, self._pending = self._pending, []
+        for leak, n in pending:
+            try:
+                self._act(leak, n)
+            except Exception:
+                self._failed("reporting a leak")
+
+    def _act(self, leak: Leak, n: int) -> None:
+        action = self.config.on_leak
+        level = _LEVELS[leak.severity]
+        if not at_least(leak.severity, self.config.threshold):
+            level = min(level, logging.INFO)
+        if n > 1:
+            logger.log(level, "%s", counted(leak, n), extra=fields(leak))
+        elif callable(action):
+            if at_least(leak.severity, self.config.threshold):
+                action(leak)
+        elif logger.isEnabledFor(level):
+            logger.log(level, "%s", render_leak(leak), extra=fields(leak))
+
+    def _failed(self, doing: str) -> None:
+        """The guard itself is at fault: say so once, and never let the request feel it."""
+        self._failures += 1
+        if self._failures == 1:
+            logger.error(
+                "stateguard failed while %s; requests go on. Please report this.",
+                doing,
+                exc_info=sys.exc_info(),
+            )
+        if self._failures == FAILURES:
+            self.watcher = None
+            logger.error("stateguard has failed %d times and has stopped looking; requests go on", FAILURES)
+
+    def _after_fork(self) -> None:
+        """In a forked worker nobody is being served yet, and the parent's lock means nothing."""
+        self._lock = threading.RLock()
+        self._looking = False
+        self._ledger.clear()
+        self._active.clear()
+        self._window.clear()
+        self._prefix = os.urandom(3).hex()
+        self._started = False
+
+
+def _restart_guards() -> None:
+    for guard in list(_guards):
+        guard._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_restart_guards)

@@ -1,0 +1,115 @@
+"""How bad a change is, and why: the rules that keep harmless writes out of the alarm.
+
+Each rule is one of the recurring shapes of writes to shared state that public issue trackers show, leaks
+and harmless ones: caches, counters, registries of live connections, lazy initialisation, tables per user.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import TYPE_CHECKING, Any
+
+from stateguard.watch.kinds import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from stateguard.leak import Severity
+    from stateguard.request_data import RequestData
+    from stateguard.watch.watcher import Seen, Watcher
+
+_ATOMS = (str, bytes, bytearray, int, float, complex, bool, type(None))
+_CALLABLES = (types.FunctionType, types.MethodType, types.BuiltinFunctionType)
+_IN_CONTAINER = frozenset({"appended", "inserted", "added", "removed"})
+
+STRINGS = 400
+"""Strings of a new value that are compared with the request's data."""
+
+Rating = tuple["Severity", str]
+
+
+class Rater:
+    """Rates the changes of one guard; remembers which names were initialised lazily before."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._initialised: set[str] = set()
+
+    def rate(self, seen: Seen, data: RequestData | None) -> Rating:
+        """The severity of a change made by a request that brought ``data``, and the reason in words."""
+        change = seen.change
+        if change.kind == "reordered":
+            return "note", "only the order changed, as in a cache that tracks recent use"
+        if change.kind == "advanced" or self._is_counter(change.old, change.new):
+            return "note", "a counter"
+        keyed = self._own_entry(seen, data)
+        if data is not None and not keyed and change.came and data.appears_in(self._strings(change.came)):
+            return "critical", "shared state now holds data of this request"
+        if keyed:
+            return "low", "an entry under a key of this request's own: a table per user, a cache"
+        if change.kind == "setting changed" or seen.root.startswith("os.environ"):
+            return "high", "a setting of the whole process changed"
+        if change.old is None and change.entry and change.kind in ("rebound", "attribute set", "replaced"):
+            return self._lazy(seen)
+        if change.kind == "left behind":
+            if self._is_handle(change.new):
+                return "low", "an object kept per thread, such as a connection"
+            return "high", "the next request on this thread inherits it"
+        if change.kind in _IN_CONTAINER:
+            parts: Sequence[Any] = change.came or change.went
+            if parts and all(map(self._is_handle, parts)):
+                return "low", "a registry or pool of live objects (connections, tasks, locks)"
+            if change.entry:
+                return "low", "an entry came or went under a key of its own: a cache or a table"
+        return "high", "content that all requests share changed"
+
+    def _lazy(self, seen: Seen) -> Rating:
+        new = seen.change.new
+        if type(new) in _ATOMS or seen.path in self._initialised:
+            return "high", "a shared name was given a new value"
+        self._initialised.add(seen.path)
+        return "note", "initialised once, on first use"
+
+    @staticmethod
+    def _is_counter(old: Any, new: Any) -> bool:
+        return type(new) in (int, float) and type(old) in (int, float)
+
+    def _is_handle(self, value: Any) -> bool:
+        """An object of somebody else's class that stands for something live, not for data."""
+        if type(value) in _ATOMS or isinstance(value, (type, *_CALLABLES)):
+            return False
+        return self._watcher.table.info(type(value)).kind is Kind.LEAF
+
+    def _own_entry(self, seen: Seen, data: RequestData | None) -> bool:
+        """Whether the change lies in an entry that only this request's data leads to."""
+        if data is None or seen.node is None:
+            return False
+        if (
+            seen.change.entry
+            and seen.change.kind in ("added", "replaced", "removed")
+            and data.owns_key(seen.change.key)
+        ):
+            return True
+        return any(data.owns_key(key) for key in self._watcher.paths.own_keys(seen.node))
+
+    def _strings(self, values: Iterable[Any]) -> list[str]:
+        """The strings inside new values, nearest first."""
+        found: list[str] = []
+        seen: set[int] = set()
+        todo = list(values)
+        digester = self._watcher.digester
+        steps = 0
+        while todo and len(found) < STRINGS and steps < 4 * STRINGS:
+            value = todo.pop(0)
+            steps += 1
+            if type(value) is str:
+                found.append(value)
+            elif type(value) in (bytes, bytearray):
+                found.append(bytes(value[:4096]).decode("latin-1"))
+            elif type(value) not in _ATOMS and id(value) not in seen:
+                seen.add(id(value))
+                parts = digester.parts(value)
+                if parts is not None:
+                    todo.extend(parts[0][:STRINGS])
+                    todo.extend(parts[1][:STRINGS] if parts[1] is not None else ())
+        return found

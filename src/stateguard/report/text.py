@@ -1,0 +1,121 @@
+"""A leak as a person reads it in a log: everything needed to act, in one message."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from stateguard.leak import Leak, Location, RequestInfo
+
+SHOWN = 4
+"""Requests listed by name before the rest is only counted."""
+
+
+def clean(text: str) -> str:
+    """Text that cannot break a log line or a terminal: control characters are written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def short_file(file: str) -> str:
+    """A path relative to the working directory where it lies below it."""
+    try:
+        relative = os.path.relpath(file)
+    except (ValueError, OSError):
+        return file
+    return file if relative.startswith("..") else relative
+
+
+def render_leak(leak: Leak) -> str:
+    """Several lines, no trailing newline."""
+    rows = [("what", _what(leak)), ("where", _where(leak.location)), ("who", _who(leak))]
+    if leak.location is not None and len(leak.location.stack) > 1:
+        calls = " > ".join(f"{frame.function}:{frame.line}" for frame in leak.location.stack)
+        rows.append(("called", calls))
+    rows.append(("beside", _beside(leak)))
+    rows.append(("why", leak.reason + (f"; rated {leak.severity}" if leak.severity else "")))
+    if leak.fix:
+        rows.append(("fix", leak.fix))
+    rows.append(("allow", f'Guard(allow=["{leak.root or leak.path}  # why it is meant"])'))
+    title = (
+        f"shared state {_verb(leak.kind)}: {leak.path} [{leak.severity}, {leak.confidence}, leak {leak.id}]"
+    )
+    return "\n".join([clean(title), *(f"  {name:<7} {clean(text)}" for name, text in rows if text)])
+
+
+def _verb(kind: str) -> str:
+    return kind if kind != "left behind" else "left behind on the thread"
+
+
+def _what(leak: Leak) -> str:
+    hashes = ""
+    if leak.before_hash != leak.after_hash:
+        hashes = f"   #{leak.before_hash[:6] or '-'} -> #{leak.after_hash[:6] or '-'}"
+    return f"{leak.before} -> {leak.after}{hashes}"
+
+
+def _where(location: Location | None) -> str:
+    if location is None:
+        return 'line not known yet: the next time it happens, it will be (locate="always" finds it at once)'
+    via = f"  (written by {location.via})" if location.via else ""
+    source = f"   {location.source.strip()}" if location.source else ""
+    return f"{short_file(location.file)}:{location.line} in {location.function}{via}{source}"
+
+
+def _who(leak: Leak) -> str:
+    if leak.request is not None:
+        when = ", after the response" if leak.after_response else ""
+        restored = ", and put back later in the same request" if leak.restored else ""
+        return f"{leak.request}{when}{restored}; exact: no other request was running"
+    if not leak.suspects:
+        return "code outside any request"
+    return f"one of {len(leak.suspects)} requests that were running: {_names(leak.suspects)}"
+
+
+def _beside(leak: Leak) -> str:
+    if not leak.in_flight:
+        return "no other request was in flight; every later one can read it" if not leak.restored else ""
+    n = len(leak.in_flight)
+    noun = "request was" if n == 1 else "requests were"
+    return f"{n} other {noun} in flight and could read it: {_names(leak.in_flight)}"
+
+
+def _names(requests: Iterable[RequestInfo]) -> str:
+    every = [str(request) for request in requests]
+    more = f" and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
+    return ", ".join(every[:SHOWN]) + more
+
+
+def render_summary(leaks: Iterable[tuple[Leak, int]]) -> str:
+    """A table of distinct leaks with how often each was seen, worst first."""
+    order = {"critical": 0, "high": 1, "low": 2, "note": 3}
+    rows = [("severity", "times", "confidence", "what", "where")]
+    for leak, count in sorted(leaks, key=lambda pair: (order[pair[0].severity], -pair[1])):
+        where = f"{short_file(leak.location.file)}:{leak.location.line}" if leak.location else "-"
+        rows.append((leak.severity, str(count), leak.confidence, f"{leak.path} {leak.kind}", where))
+    if len(rows) == 1:
+        return "no shared state was changed"
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def counted(leak: Leak, count: int) -> str:
+    """One line: a known leak has been seen ``count`` times."""
+    return clean(f"shared state {_verb(leak.kind)}: {leak.path} [leak {leak.id}]: seen {count} times now")
+
+
+def fields(leak: Leak) -> Mapping[str, object]:
+    """The fields that a log record carries beside the message."""
+    return {
+        "leak": leak.to_dict(),
+        "leak_id": leak.id,
+        "leak_path": leak.path,
+        "leak_kind": leak.kind,
+        "leak_severity": leak.severity,
+        "leak_confidence": leak.confidence,
+        "request_id": leak.request.id if leak.request else None,
+    }

@@ -1,0 +1,157 @@
+"""What a request brought along: to tell whether shared state now holds one user's data.
+
+Only looked at when state has changed. Nothing of it is stored in a leak.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote_plus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+BODY = 1 << 16
+"""Bytes of the body that are kept while the request lasts."""
+
+SHORTEST = 3
+"""Strings below this length say nothing of where they came from."""
+
+_PLUMBING = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "cache-control",
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
+        "origin",
+        "pragma",
+        "referer",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+        "x-request-id",
+    }
+)
+"""Headers that every client sends alike: they say nothing of the user."""
+
+
+class RequestData:
+    """The strings of one request, taken apart when first asked for."""
+
+    __slots__ = ("_body", "_headers", "_query", "_size", "_tokens", "client", "environ")
+
+    def __init__(self, query: str = "", headers: Iterable[tuple[Any, Any]] = (), client: str = "") -> None:
+        self._query = query
+        self._headers = headers
+        self._body: list[bytes] = []
+        self._size = 0
+        self._tokens: frozenset[str] | None = None
+        self.client = client
+        self.environ: Mapping[str, Any] | None = None
+
+    def add_body(self, chunk: Any) -> None:
+        """Note a piece of the body as it passes by."""
+        if type(chunk) is bytes and self._size < BODY:
+            self._body.append(chunk)
+            self._size += len(chunk)
+            self._tokens = None
+
+    def tokens(self) -> frozenset[str]:
+        """Every value of the query, the cookies, the credentials and other own headers, and the body."""
+        if self._tokens is None:
+            found: set[str] = set()
+            found.update(value for _, value in parse_qsl(self._query))
+            for raw_name, raw_value in self._headers:
+                name = _text(raw_name).lower()
+                if name in _PLUMBING:
+                    continue
+                value = _text(raw_value)
+                found.add(value)
+                if name == "cookie":
+                    found.update(part.partition("=")[2].strip() for part in value.split(";"))
+                elif name == "authorization":
+                    found.add(value.partition(" ")[2])
+            body = b"".join(self._body) or _wsgi_body(self.environ)
+            found.update(_body_strings(body[:BODY]))
+            self._tokens = frozenset(text for text in found if len(text) >= SHORTEST)
+        return self._tokens
+
+    def owns_key(self, key: Any) -> bool:
+        """Whether a mapping's key is this request's own data: an entry of its own in a table."""
+        if type(key) is tuple:
+            return any(self.owns_key(part) for part in key)
+        if type(key) in (int, bytes):
+            key = str(key) if type(key) is int else _text(key)
+        if type(key) is not str or not key:
+            return False
+        return key == self.client or key in self.tokens() or any(key in t or t in key for t in self.tokens())
+
+    def appears_in(self, strings: Iterable[str]) -> bool:
+        """Whether one of ``strings`` is, or contains, a string that this request brought."""
+        tokens = self.tokens()
+        if not tokens:
+            return False
+        long = [token for token in tokens if len(token) >= 6]
+        return any(
+            text in tokens or any(token in text for token in long)
+            for text in strings
+            if len(text) >= SHORTEST
+        )
+
+
+def _text(raw: Any) -> str:
+    if type(raw) is bytes:
+        return raw.decode("latin-1")
+    return raw if type(raw) is str else ""
+
+
+def _body_strings(body: bytes) -> set[str]:
+    if not body:
+        return set()
+    text = body.decode("utf-8", "replace")
+    found: set[str] = set()
+    if text[:1] in '{["':
+        try:
+            todo: list[Any] = [json.loads(text)]
+        except ValueError:
+            todo = []
+        while todo:
+            value = todo.pop()
+            if type(value) is str:
+                found.add(value)
+            elif type(value) is dict:
+                todo.extend(value.values())
+            elif type(value) is list:
+                todo.extend(value)
+        if found:
+            return found
+    if "=" in text and "\n" not in text:
+        return {value for _, value in parse_qsl(text)}
+    return {unquote_plus(text)}
+
+
+def _wsgi_body(environ: Mapping[str, Any] | None) -> bytes:
+    """The body of a WSGI request where it can be had without reading the application's stream."""
+    if environ is None:
+        return b""
+    request = environ.get("werkzeug.request")
+    own = getattr(request, "__dict__", None)
+    if type(own) is dict:
+        data = own.get("_cached_data")
+        if type(data) is bytes and data:
+            return data
+        form = own.get("form")
+        if isinstance(form, dict):
+            values = [v for each in dict.values(form) for v in (each if type(each) is list else [each])]
+            return json.dumps([v for v in values if type(v) is str]).encode()
+    stream = environ.get("wsgi.input")
+    if type(stream) is io.BytesIO and not stream.closed:
+        return stream.getvalue()[:BODY]
+    return b""

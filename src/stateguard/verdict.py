@@ -1,0 +1,133 @@
+"""From an observed change and its candidates to a leak: confidence, severity, wording.
+
+A verdict is *exact* when one request alone was running while the change was made. In any other case it is
+a suspicion, and names everybody who was.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from threading import get_ident
+from typing import TYPE_CHECKING
+
+from stateguard.leak import Leak, RequestInfo
+from stateguard.report.advice import advise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from stateguard.allow import AllowList
+    from stateguard.attribution.request import GuardedRequest
+    from stateguard.leak import Confidence, Location
+    from stateguard.rating import Rater
+    from stateguard.watch.watcher import Seen, Watcher
+
+
+class Judge:
+    """Turns what a watcher has seen into leaks, for one guard."""
+
+    def __init__(self, watcher: Watcher, allow: AllowList, rater: Rater) -> None:
+        self._watcher = watcher
+        self._allow = allow
+        self._rater = rater
+        self._outside: dict[str, frozenset[int]] = {}
+
+    def judge(
+        self,
+        seen: Iterable[Seen],
+        candidates: Sequence[GuardedRequest],
+        in_flight: Iterable[GuardedRequest],
+        threads: Iterable[int],
+        locate: Callable[[Seen, GuardedRequest | None], Location | None],
+    ) -> list[tuple[Leak, GuardedRequest | None]]:
+        """The leaks among the changes, each with the request it is proven against, if one is."""
+        found: list[tuple[Leak, GuardedRequest | None]] = []
+        around = [request for request in in_flight if request.active]
+        for one in seen:
+            if not candidates:
+                self._note_outside(one.root, threads)
+                continue
+            if self._allow.allows(one.path, one.root):
+                continue
+            sole = candidates[0] if len(candidates) == 1 else None
+            if sole is not None and self._written_outside(one.root):
+                sole = None
+            leak = self._leak(one, sole, candidates, around, locate(one, sole))
+            if sole is not None:
+                restored = self._put_back(sole, leak)
+                if restored is not None:
+                    found.append((restored, sole))
+                    continue
+                sole.first_hashes.setdefault(leak.path, (leak.before_hash, leak))
+            found.append((leak, sole))
+        return found
+
+    def _leak(
+        self,
+        seen: Seen,
+        sole: GuardedRequest | None,
+        candidates: Sequence[GuardedRequest],
+        around: Sequence[GuardedRequest],
+        location: Location | None,
+    ) -> Leak:
+        change = seen.change
+        data = sole.data if sole is not None else None
+        severity, reason = self._rater.rate(seen, data)
+        confidence: Confidence = "exact" if sole is not None else "suspected"
+        suspects: tuple[RequestInfo, ...] = ()
+        if sole is None:
+            suspects = tuple(request.info for request in candidates)
+        return Leak(
+            path=seen.path,
+            kind=change.kind,
+            severity=severity,
+            reason=reason,
+            request=sole.info if sole is not None else None,
+            confidence=confidence,
+            suspects=suspects,
+            location=location,
+            before=change.before,
+            after=change.after,
+            before_hash=change.before_hash,
+            after_hash=change.after_hash,
+            root=seen.root,
+            in_flight=tuple(request.info for request in around if request is not sole),
+            after_response=sole is not None and not sole.active,
+            fix=advise(seen.path, seen.root, change.kind, change.before),
+        )
+
+    def _put_back(self, request: GuardedRequest, leak: Leak) -> Leak | None:
+        """The leak that this change undoes, marked as restored; ``None`` if it undoes none."""
+        first = request.first_hashes.get(leak.path)
+        if first is None or first[0] != leak.after_hash:
+            return None
+        del request.first_hashes[leak.path]
+        return replace(first[1], restored=True)
+
+    # Code outside any request: a timer, a background thread. What it writes is nobody's leak, but as long
+    # as such a thread lives, no request can be proven guilty of a change to the same state.
+
+    def _note_outside(self, root: str, threads: Iterable[int]) -> None:
+        busy = self._threads_in_watched_code(frozenset(threads))
+        self._outside[root] = self._outside.get(root, frozenset()) | busy
+
+    def _written_outside(self, root: str) -> bool:
+        threads = self._outside.get(root)
+        return bool(threads) and not threads.isdisjoint(sys._current_frames())  # type: ignore[union-attr]
+
+    def _threads_in_watched_code(self, ours: frozenset[int]) -> frozenset[int]:
+        me = get_ident()
+        found = set()
+        for thread, top in sys._current_frames().items():
+            frame = top if thread != me and thread not in ours else None
+            depth = 0
+            while frame is not None and depth < 60:
+                code = frame.f_code
+                if code.co_name != "<module>" and self._watcher.table.watches(
+                    frame.f_globals.get("__name__")
+                ):
+                    found.add(thread)
+                    break
+                frame, depth = frame.f_back, depth + 1
+        return frozenset(found)
