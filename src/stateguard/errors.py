@@ -40,3 +40,66 @@ class SharedStateMutated(StateGuardError):
     def __init__(self, message: str, leaks: Sequence[Leak] = ()) -> None:
         super().__init__(message)
         self.leaks = tuple(leaks)
+
+
+class FreezeError(StateGuardError, TypeError):
+    """Something could not be made immutable; the message lists each place and why."""
+
+
+class SessionError(StateGuardError):
+    """Base of everything that can go wrong with a stored session.
+
+    ``status`` is the HTTP status that the middleware answers with when nothing has been sent yet.
+    """
+
+    status = 500
+
+    def __init__(self, message: str, session_id: str | None = None) -> None:
+        super().__init__(message)
+        self.session_id = session_id
+
+
+class SessionConflict(SessionError):
+    """Two requests changed the same thing; this one was not saved. ``paths`` says what, where known."""
+
+    status = 409
+
+    def __init__(self, message: str, session_id: str | None = None, paths: Sequence[str] = ()) -> None:
+        super().__init__(message, session_id)
+        self.paths = tuple(paths)
+
+
+class SessionLocked(SessionConflict):
+    """Another request holds the conversation's lock, and still held it when the waiting time was over."""
+
+
+class SessionDenied(SessionError):
+    """The session belongs to another user. It was not loaded."""
+
+    status = 403
+
+
+class SessionIdRefused(SessionError):
+    """The client sent a session id that carries no valid signature, or one that no store could keep."""
+
+    status = 400
+
+
+class SessionTooLarge(SessionError):
+    """The session would exceed the store's ``max_bytes``; what was stored before is unchanged."""
+
+    status = 413
+
+
+class SessionNotStorable(SessionError, TypeError):
+    """The session holds a value that can not be stored; the message names the place and the type."""
+
+
+class SessionRecordError(SessionError):
+    """A stored record can not be read: damaged, foreign, or of a newer format. It was left as it is."""
+
+
+class SessionStoreError(SessionError):
+    """The store did not do its work: down, slow, full, locked or answering garbage. Nothing was confirmed."""
+
+    status = 503

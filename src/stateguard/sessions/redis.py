@@ -1,0 +1,354 @@
+"""Sessions in Redis: for services of many processes and machines."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import weakref
+from typing import Any
+from urllib.parse import quote
+
+from stateguard.errors import ConfigError, SessionRecordError, SessionStoreError
+from stateguard.sessions import redis_scripts as scripts
+from stateguard.sessions.base import SessionStore, in_thread
+from stateguard.sessions.record import Commit, Record, new_token
+from stateguard.sessions.redis_url import parse, redacted
+
+
+class RedisStore(SessionStore):
+    """Keeps sessions in the Redis that ``url`` names (see :mod:`stateguard.sessions.redis_url`).
+
+    ``timeout`` is the longest wait for one answer in seconds, ``retries`` how often a command is repeated
+    after a broken connection; a commit that is repeated is applied once. ``replicas`` makes a save wait until
+    so many replicas have it, so that a failover loses nothing confirmed. ``prefix`` begins every key.
+    ``client_options`` go to redis-py. The other options are those of :class:`SessionStore`.
+
+    Needs the package redis: ``pip install 'stateguard-middleware[redis]'``. Whether confirmed sessions
+    survive a crash of the server is the server's setting: ``appendonly yes``, and ``appendfsync always`` to
+    lose not even the last second.
+    """
+
+    def __init__(
+        self,
+        url: str = "redis://localhost:6379/0",
+        *,
+        prefix: str = "stateguard:",
+        timeout: float = 2.0,
+        retries: int = 3,
+        replicas: int = 0,
+        client_options: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        try:
+            import redis
+            import redis.asyncio
+        except ImportError as error:
+            raise ConfigError(
+                "RedisStore needs the package redis: pip install 'stateguard-middleware[redis]'"
+            ) from error
+        if "{" in prefix or "}" in prefix:
+            raise ConfigError(f"RedisStore(prefix={prefix!r}): braces are for Redis Cluster's hash tags")
+        self.target = parse(url)
+        self.prefix = prefix
+        self.timeout = timeout
+        self.retries = retries
+        self.replicas = replicas
+        self.client_options = client_options or {}
+        self._redis: Any = redis
+        self._mutex = threading.Lock()
+        self._client: Any = None
+        self._pid = os.getpid()
+        self._clients: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+    def __repr__(self) -> str:
+        return f"RedisStore({redacted(self.target.url)!r})"
+
+    def key(self, session_id: str, kind: str = "session") -> str:
+        """The Redis key; its hash tag keeps all keys of one session on one node of a cluster."""
+        return f"{self.prefix}{{{quote(session_id, safe='')}}}:{kind}"
+
+    def read(self, session_id: str, *, window: int | None = None, start: int | None = None) -> Record | None:
+        """The record; see :meth:`SessionStore.read`."""
+        reply = self._run(scripts.READ, self.key(session_id), _part(window, start), "load", session_id)
+        return _record(session_id, reply)
+
+    def commit(self, commit: Commit) -> bool:
+        """Compare and set in one script; see :meth:`SessionStore.commit`."""
+        reply = self._run(scripts.COMMIT, self.key(commit.id), _commit(commit), "save", commit.id)
+        applied = _applied(commit, reply)
+        if applied and self.replicas:
+            self._check_replicas(
+                commit.id, self._call("wait for replicas of", commit.id, self._wait(commit.id))
+            )
+        return applied
+
+    def delete(self, session_id: str) -> None:
+        """Remove the record, if it is there."""
+        self._run(scripts.DELETE, self.key(session_id), (), "delete", session_id)
+
+    def acquire(self, session_id: str, token: str, lease: float) -> bool:
+        """Take the lock; see :meth:`SessionStore.acquire`."""
+        arguments = (token, _milliseconds(lease))
+        reply = self._run(scripts.ACQUIRE, self.key(session_id, "lock"), arguments, "lock", session_id)
+        return bool(reply[0] == 1)
+
+    def release(self, session_id: str, token: str) -> None:
+        """Give the lock back, if ``token`` still holds it."""
+        self._run(scripts.RELEASE, self.key(session_id, "lock"), (token,), "unlock", session_id)
+
+    def close(self) -> None:
+        """Close the connections of plain calls; :meth:`aclose` closes those of the running event loop."""
+        with self._mutex:
+            client, self._client = self._client, None
+        if client is not None and self._pid == os.getpid():
+            client.close()
+
+    async def aread(
+        self, session_id: str, *, window: int | None = None, start: int | None = None
+    ) -> Record | None:
+        """As :meth:`read`."""
+        reply = await self._arun(scripts.READ, self.key(session_id), _part(window, start), "load", session_id)
+        return _record(session_id, reply)
+
+    async def acommit(self, commit: Commit) -> bool:
+        """As :meth:`commit`."""
+        reply = await self._arun(scripts.COMMIT, self.key(commit.id), _commit(commit), "save", commit.id)
+        applied = _applied(commit, reply)
+        if applied and self.replicas:
+            wait = self._wait(commit.id)
+            self._check_replicas(commit.id, await self._acall("wait for replicas of", commit.id, wait))
+        return applied
+
+    async def adelete(self, session_id: str) -> None:
+        """As :meth:`delete`."""
+        await self._arun(scripts.DELETE, self.key(session_id), (), "delete", session_id)
+
+    async def aacquire(self, session_id: str, token: str, lease: float) -> bool:
+        """As :meth:`acquire`."""
+        key, arguments = self.key(session_id, "lock"), (token, _milliseconds(lease))
+        reply = await self._arun(scripts.ACQUIRE, key, arguments, "lock", session_id)
+        return bool(reply[0] == 1)
+
+    async def arelease(self, session_id: str, token: str) -> None:
+        """As :meth:`release`."""
+        await self._arun(scripts.RELEASE, self.key(session_id, "lock"), (token,), "unlock", session_id)
+
+    async def aclose(self) -> None:
+        """Close the connections that the running event loop has."""
+        import asyncio
+
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
+
+    # Scripts are called by their hash; a server that does not know one (restarted) gets its text.
+
+    def _run(
+        self, script: str, key: str, arguments: tuple[Any, ...], verb: str, session_id: str
+    ) -> list[Any]:
+        nonce = new_token()
+        try:
+            reply = self._call(verb, session_id, ("EVALSHA", _sha(script), 1, key, nonce, *arguments))
+        except self._redis.exceptions.NoScriptError:
+            reply = self._call(verb, session_id, ("EVAL", script, 1, key, nonce, *arguments))
+        if not _is_answer(reply, nonce):
+            client = self._plain_client()
+            self._client = None
+            client.close()
+            raise self._foreign(verb, session_id)
+        return list(reply[1:])
+
+    async def _arun(
+        self, script: str, key: str, arguments: tuple[Any, ...], verb: str, session_id: str
+    ) -> list[Any]:
+        if not _in_asyncio():
+            return await in_thread(self._run, script, key, arguments, verb, session_id)
+        nonce = new_token()
+        try:
+            reply = await self._acall(verb, session_id, ("EVALSHA", _sha(script), 1, key, nonce, *arguments))
+        except self._redis.exceptions.NoScriptError:
+            reply = await self._acall(verb, session_id, ("EVAL", script, 1, key, nonce, *arguments))
+        if not _is_answer(reply, nonce):
+            await self.aclose()
+            raise self._foreign(verb, session_id)
+        return list(reply[1:])
+
+    def _call(self, verb: str, session_id: str, command: tuple[Any, ...]) -> Any:
+        try:
+            return self._plain_client().execute_command(*command)
+        except self._redis.exceptions.NoScriptError:
+            raise
+        except (self._redis.exceptions.RedisError, OSError, ValueError) as error:
+            raise self._failure(verb, session_id, error) from error
+
+    async def _acall(self, verb: str, session_id: str, command: tuple[Any, ...]) -> Any:
+        if not _in_asyncio():
+            return await in_thread(self._call, verb, session_id, command)
+        try:
+            return await self._loop_client().execute_command(*command)
+        except self._redis.exceptions.NoScriptError:
+            raise
+        except (self._redis.exceptions.RedisError, OSError, ValueError) as error:
+            raise self._failure(verb, session_id, error) from error
+
+    def _plain_client(self) -> Any:
+        with self._mutex:
+            if self._pid != os.getpid():  # a forked child must not use its parent's connections
+                self._client, self._pid = None, os.getpid()
+            if self._client is None:
+                self._client = self._connect(self._redis)
+            return self._client
+
+    def _loop_client(self) -> Any:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        client = self._clients.get(loop)
+        if client is None:
+            client = self._clients[loop] = self._connect(self._redis.asyncio)
+        return client
+
+    def _connect(self, library: Any) -> Any:
+        """A client of ``redis`` or of ``redis.asyncio``, which name everything alike."""
+        asynchronous = library is self._redis.asyncio
+        retry_module = self._redis.asyncio.retry if asynchronous else self._redis.retry
+        pause = self._redis.backoff.ExponentialBackoff(cap=0.5, base=0.02)
+        options: dict[str, Any] = {
+            "socket_timeout": self.timeout,
+            "socket_connect_timeout": self.timeout,
+            "decode_responses": False,
+            **self.target.options,
+            **self.client_options,
+        }
+        if self.target.kind == "cluster":
+            nodes = [library.cluster.ClusterNode(host, port) for host, port in self.target.hosts]
+            return library.RedisCluster(startup_nodes=nodes, **options)
+        options["retry"] = retry_module.Retry(pause, self.retries)
+        options["retry_on_error"] = [
+            self._redis.exceptions.ConnectionError,
+            self._redis.exceptions.TimeoutError,
+        ]
+        if self.target.kind == "single":
+            return library.Redis.from_url(self.target.url, **options)
+        sentinel_password = options.pop("sentinel_password", None)
+        sentinel_options = {
+            "socket_timeout": self.timeout,
+            "socket_connect_timeout": self.timeout,
+            "password": sentinel_password,
+        }
+        group = library.sentinel.Sentinel(
+            list(self.target.hosts), sentinel_kwargs=sentinel_options, **options
+        )
+        return group.master_for(self.target.service)
+
+    def _wait(self, session_id: str) -> tuple[Any, ...]:
+        return ("WAIT", self.replicas, max(int(self.timeout * 500), 1))
+
+    def _check_replicas(self, session_id: str, reached: Any) -> None:
+        if not isinstance(reached, int) or reached < self.replicas:
+            raise SessionStoreError(
+                f"session {session_id!r}: saved by {self!r}, but {reached} of replicas={self.replicas} have "
+                "confirmed it in time. It may be lost if the server fails now",
+                session_id,
+            )
+
+    def _failure(self, verb: str, session_id: str, error: Exception) -> Exception:
+        text = str(error) or type(error).__name__
+        if "WRONGTYPE" in text:
+            return SessionRecordError(
+                f"could not {verb} session {session_id!r}: {self.key(session_id)} in {self!r} is not a "
+                "session. It was left as it is; use another prefix=",
+                session_id,
+            )
+        hint = ""
+        if "OOM" in text:
+            hint = ". The server is out of memory; what was stored before is unchanged"
+        elif isinstance(error, self._redis.exceptions.TimeoutError):
+            hint = f" (timeout={self.timeout:g} s)"
+        return SessionStoreError(
+            f"could not {verb} session {session_id!r} in {self!r}: {text}{hint}", session_id
+        )
+
+    def _foreign(self, verb: str, session_id: str) -> SessionStoreError:
+        return SessionStoreError(
+            f"could not {verb} session {session_id!r}: {self!r} gave an answer that belongs to no question "
+            "asked here. The connections were closed",
+            session_id,
+        )
+
+
+def _in_asyncio() -> bool:
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:  # trio
+        return False
+    return True
+
+
+def _sha(script: str) -> str:
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+
+
+def _is_answer(reply: Any, nonce: str) -> bool:
+    return isinstance(reply, list) and len(reply) > 1 and reply[0] in {nonce, nonce.encode()}
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(int(seconds * 1000), 1)
+
+
+def _part(window: int | None, start: int | None) -> tuple[Any, ...]:
+    if start is not None:
+        return ("start", start)
+    return ("window", window) if window is not None else ("all", 0)
+
+
+def _commit(commit: Commit) -> tuple[Any, ...]:
+    return (
+        commit.token,
+        commit.version,
+        commit.epoch,
+        commit.keep,
+        commit.head,
+        commit.log_bytes,
+        "" if commit.owner is None else f"={commit.owner}",
+        "" if commit.ttl is None else _milliseconds(commit.ttl),
+        *commit.append,
+    )
+
+
+def _applied(commit: Commit, reply: list[Any]) -> bool:
+    if reply[0] == 2:
+        raise SessionRecordError(
+            f"the history of session {commit.id!r} has {reply[1]} messages, not {commit.keep} or more. "
+            "It was left as it is; delete the session to start afresh",
+            commit.id,
+        )
+    return bool(reply[0] == 1)
+
+
+def _record(session_id: str, reply: list[Any]) -> Record | None:
+    if reply[0] == 0:
+        return None
+    try:
+        if reply[0] == 1:
+            _, version, epoch, owner, head, first, length, size, items = map(_decoded, reply)
+            return Record(
+                session_id, int(version), epoch, owner, head, items, int(first), int(length), int(size)
+            )
+        reason = f"message {_decoded(reply[1])} of {reply[2]} is missing"
+    except (ValueError, TypeError) as error:
+        reason = repr(error)
+    raise SessionRecordError(
+        f"the record of session {session_id!r} is damaged: {reason}. It was left as it is; delete it to "
+        "start afresh",
+        session_id,
+    )
+
+
+def _decoded(value: Any) -> Any:
+    return value.decode("utf-8") if isinstance(value, bytes) else value
