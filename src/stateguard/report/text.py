@@ -68,10 +68,10 @@ def _who(leak: Leak) -> str:
     if leak.request is not None:
         when = ", after the response" if leak.after_response else ""
         restored = ", and put back later in the same request" if leak.restored else ""
-        return f"{leak.request}{when}{restored}; exact: no other request was running"
+        return f"{leak.request}{when}{restored}; exact: only its code was running then"
     if not leak.suspects:
         return "code outside any request"
-    return f"one of {len(leak.suspects)} requests that were running: {_names(leak.suspects)}"
+    return f"one of {len(leak.suspects)} requests whose code was running then: {_names(leak.suspects)}"
 
 
 def _beside(leak: Leak) -> str:

@@ -17,14 +17,21 @@ if TYPE_CHECKING:
 
 _SDK = ("api_key", "auth_token", "_custom_headers", "_custom_query", "_client", "_base_url")
 
+_HTTPX = ("_headers", "_cookies", "_params", "_auth", "_base_url")
+
 SURFACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "anthropic._base_client.BaseClient": _SDK,
         "openai._base_client.BaseClient": (*_SDK, "organization", "project"),
-        "httpx._client.BaseClient": ("_headers", "_cookies", "_params", "_auth", "_base_url"),
-        "httpx._models.Headers": ("_list",),
-        "httpx._models.Cookies": ("jar",),
-        "httpx._urls.QueryParams": ("_dict",),
+        # These two set __module__ of the classes they export; BaseClient is not exported.
+        "httpx._client.BaseClient": _HTTPX,
+        "httpx.Headers": ("_list",),
+        "httpx.Cookies": ("jar",),
+        "httpx.QueryParams": ("_dict",),
+        "httpx2._client.BaseClient": _HTTPX,
+        "httpx2.Headers": ("_list",),
+        "httpx2.Cookies": ("jar",),
+        "httpx2.QueryParams": ("_dict",),
         "http.cookiejar.CookieJar": ("_cookies",),
         "http.cookiejar.Cookie": ("value",),
         "requests.sessions.Session": ("headers", "cookies", "auth", "params", "proxies", "cert"),

@@ -198,16 +198,11 @@ class Watcher:
             if where is None:
                 continue
             path, root = where
+            # A name of a module, a class or the application object is a root by itself.
+            names = root == path and self.paths.is_namespace(difference.node)
             for change in changes:
                 whole = path + change.suffix
-                found.append(
-                    Seen(
-                        whole,
-                        whole if root == path and path.count(".") == 0 else root,
-                        change,
-                        difference.node,
-                    )
-                )
+                found.append(Seen(whole, whole if names else root, change, difference.node))
         return found
 
     # -- thread-locals ---------------------------------------------------------------------------
