@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from examples.customers import CUSTOMERS
 from examples.load import Reply
 from examples.messages_api import Received
+from stateguard.leak import SEVERITIES
 
 FAULTS = {
     "HISTORY": "one conversation for everybody, in a module global",
     "CURRENT_USER": "the signed-in user in a `global`",
     "SupportAgent.notes": "a list as class attribute",
     "run_tool": "a list as default argument",
-    "HTTP": "a shared client whose headers are set per request",
+    "_headers": "a shared client whose headers are set per request",
 }
 """The five faults of the leaking services: what the leak's path holds, and what the fault is."""
 
@@ -33,6 +35,23 @@ class Outcome:
     def leaks(self) -> list[dict[str, Any]]:
         """The guard's leaks, as dictionaries, oldest first."""
         return list(self.findings.get("leaks", []))
+
+    @property
+    def package(self) -> str:
+        """What the paths of this service's own state begin with."""
+        return self.module.removesuffix(".app")
+
+    @property
+    def distinct_leaks(self) -> list[tuple[dict[str, Any], int]]:
+        """Each distinct leak at its worst, and how often it was found; the worst first."""
+        worst: dict[str, dict[str, Any]] = {}
+        times: Counter[str] = Counter()
+        for leak in self.leaks:
+            times[leak["id"]] += 1
+            known = worst.get(leak["id"])
+            if known is None or _badness(leak) > _badness(known):
+                worst[leak["id"]] = leak
+        return sorted(((leak, times[leak["id"]]) for leak in worst.values()), key=_worst_first)
 
     @property
     def failed(self) -> list[Reply]:
@@ -72,6 +91,15 @@ class Outcome:
     def clean(self) -> bool:
         """Whether every answer arrived, none is tainted, and the guard found nothing."""
         return bool(self.replies) and not (self.failed or self.tainted or self.leaks or self.wrong_name)
+
+
+def _badness(leak: dict[str, Any]) -> int:
+    return SEVERITIES.index(leak["severity"])
+
+
+def _worst_first(found: tuple[dict[str, Any], int]) -> tuple[int, int]:
+    leak, times = found
+    return -_badness(leak), -times
 
 
 def _names_another(call: Received) -> bool:

@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import flask
 import uvicorn
@@ -33,20 +33,21 @@ def main() -> None:
     module = importlib.import_module(options.module)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(listener.getsockname()[1], flush=True)
-        serve(module, listener)
+        serve(module.app, listener)
     if options.findings:
         leaks = [leak.to_dict() for leak in module.guard.leaks]
         options.findings.write_text(json.dumps({"leaks": leaks, "summary": module.guard.summary()}))
 
 
-def serve(module: ModuleType, listener: socket.socket) -> None:
+def serve(app: Any, listener: socket.socket, *, threads: int = 20) -> None:
     """Run the server that fits the application, in this thread, until standard input closes."""
-    if isinstance(module.app, flask.Flask):
-        server = waitress.create_server(module.app, sockets=[listener], threads=20)
+    if isinstance(app, flask.Flask):
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns at each request that waits
+        server = waitress.create_server(app, sockets=[listener], threads=threads)
         threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
         server.run()  # returns on KeyboardInterrupt
     else:
-        asgi = uvicorn.Server(uvicorn.Config(module.app, log_level="warning"))
+        asgi = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
         threading.Thread(target=_exit_at_end_of_input, args=(asgi,), daemon=True).start()
         asgi.run(sockets=[listener])
 

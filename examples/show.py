@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.panel import Panel
@@ -81,35 +83,41 @@ def bleeding(console: Console, outcome: Outcome) -> None:
 
 
 def reports(console: Console, outcome: Outcome) -> None:
-    """The guard's log messages as they stand in the service's log."""
-    records = re.split(r"^(?=[A-Z]+ stateguard: )", outcome.log, flags=re.MULTILINE)
-    found = [record.rstrip() for record in records if " stateguard: " in record.partition("\n")[0]]
-    others = [record.rstrip() for record in records if record.strip() and record.rstrip() not in found]
+    """The guard's log messages as they stand in the service's log; the most severe ones first."""
+    records = re.split(r"^(?=[A-Z]+ [\w.]+: )", outcome.log, flags=re.MULTILINE)
+    found = [record.rstrip() for record in records if re.match(r"[A-Z]+ stateguard: .*\n ", record)]
+    others = [record.rstrip() for record in records if record.strip() and " stateguard: " not in record]
     for text in others:
-        console.print(Panel(Text(text), title="the service's log", border_style="yellow"))
+        console.print(Panel(Text(text), title="something else in the service's log", border_style="yellow"))
     if not found:
         return
-    shown = found[:REPORTS_SHOWN]
-    title = f"the service's log: the first {len(shown)} of {len(found)} reports"
+    shown = sorted(found, key=lambda record: not record.startswith("ERROR"))[:REPORTS_SHOWN]
     console.print()
-    console.print(Panel(Text("\n\n".join(shown)), title=title, title_align="left", border_style="red"))
+    console.print(Text(f"In the service's log, {len(shown)} of {len(found)} reports:", "bold"))
+    for record in shown:
+        console.print()
+        title, _, rest = record.partition("\n")
+        console.print(Text(title, "red"))
+        console.print(Text(rest))
 
 
 def leaks(console: Console, outcome: Outcome) -> None:
     """One row for each distinct leak."""
-    table = Table(title="What the guard found", title_justify="left", header_style="bold")
-    for column in ("severity", "state", "change", "written at", "sure", "fault"):
-        table.add_column(column, overflow="fold")
-    seen: set[str] = set()
-    for leak in outcome.leaks:
-        if leak["id"] in seen:
-            continue
-        seen.add(leak["id"])
-        severity = Text(leak["severity"], SEVERITY[leak["severity"]])
+    table = Table(
+        title=f"All that the guard found (names below {outcome.package})",
+        title_justify="left",
+        header_style="bold",
+        show_lines=True,
+    )
+    for column in ("severity", "state", "change", "times"):
+        table.add_column(column, overflow="fold", justify="right" if column == "times" else "left")
+    for leak, times in outcome.distinct_leaks:
         fault = next((text for part, text in FAULTS.items() if part in leak["path"]), "")
-        table.add_row(
-            severity, leak["path"], leak["kind"], _place(leak["location"]), leak["confidence"], fault
-        )
+        state = Text.assemble((leak["path"].removeprefix(outcome.package + "."), "bold"), "\n", fault)
+        change = f"{leak['kind']} ({leak['confidence']})"
+        if leak["location"]:
+            change += f"\n{_place(leak['location'])}"
+        table.add_row(Text(leak["severity"], SEVERITY[leak["severity"]]), state, change, str(times))
     console.print()
     console.print(table)
 
@@ -170,5 +178,5 @@ def _bleed_counts(outcome: Outcome) -> Text:
     return text.append(".")
 
 
-def _place(location: dict[str, object] | None) -> str:
-    return "" if location is None else f"{location['file']}:{location['line']} {location['function']}"
+def _place(location: dict[str, Any]) -> str:
+    return f"{Path(location['file']).name}:{location['line']} in {location['function']}"
