@@ -1,0 +1,102 @@
+"""A small HTTP client that is cheaper than the servers it measures.
+
+One keep-alive connection sends the same request again as soon as the answer is complete. Nothing is parsed
+beyond the status and the length, so one process can keep several Python servers busy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+
+class _Connection(asyncio.Protocol):
+    """Sends ``request`` over and over until told to stop; counts the answers."""
+
+    def __init__(self, request: bytes, closed: asyncio.Future[None]) -> None:
+        self.request = request
+        self.closed = closed
+        self.answers = 0
+        self.running = True
+        self.error: str | None = None
+        self._received = bytearray()
+        self._expected = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.write(self.request)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if not self._expected:
+            self._expected = self._length()
+        if self._expected and len(self._received) >= self._expected:
+            self._received.clear()
+            self._expected = 0
+            self.answers += 1
+            if self.running:
+                self.transport.write(self.request)
+            else:
+                self.transport.close()
+
+    def _length(self) -> int:
+        """The whole answer's length in bytes; 0 while the head is incomplete."""
+        end = self._received.find(b"\r\n\r\n")
+        if end < 0:
+            return 0
+        head = bytes(self._received[:end]).lower()
+        _, found, rest = head.partition(b"content-length:")
+        if not head.startswith(b"http/1.1 200") or not found:
+            self.error = head.partition(b"\r\n")[0].decode("latin-1")
+            self.transport.close()
+            return 0
+        return end + 4 + int(rest.partition(b"\r\n")[0])
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.running and self.error is None:
+            self.error = f"the server closed the connection: {exc}"
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One round of load."""
+
+    answers: int
+    seconds: float
+
+    @property
+    def per_second(self) -> float:
+        """Answers per second."""
+        return self.answers / self.seconds
+
+
+async def load(port: int, path: str, body: bytes, *, seconds: float, connections: int) -> Load:
+    """Post ``body``, which is JSON, to 127.0.0.1 over ``connections`` connections for ``seconds``.
+
+    Raises ``RuntimeError`` at an answer other than 200.
+    """
+    loop = asyncio.get_running_loop()
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
+    request = f"{head}Content-Type: application/json\r\n\r\n".encode() + body
+    running = []
+    started = time.perf_counter()
+    for _ in range(connections):
+        closed = loop.create_future()
+        _, protocol = await loop.create_connection(
+            lambda closed=closed: _Connection(request, closed), "127.0.0.1", port
+        )
+        running.append(protocol)
+    await asyncio.sleep(seconds)
+    answers = sum(connection.answers for connection in running)
+    elapsed = time.perf_counter() - started
+    for connection in running:
+        connection.running = False
+    await asyncio.wait_for(asyncio.gather(*(connection.closed for connection in running)), 30)
+    for connection in running:
+        if connection.error is not None:
+            raise RuntimeError(f"{path}: {connection.error}")
+    return Load(answers, elapsed)
