@@ -37,6 +37,7 @@ class Config:
     process: bool = True
     show_values: bool = False
     keep: int = 1000
+    budget: float = 0.05
     surfaces: Mapping[str, tuple[str, ...]] | None = None
 
 
@@ -58,6 +59,7 @@ _ENVIRONMENT = (
     "process",
     "show_values",
     "keep",
+    "budget",
 )
 
 
@@ -138,6 +140,13 @@ def _checked(name: str, value: Any, source: str) -> Any:
             raise wrong("a number of leaks, 1 or more") from None
         if value < 1:
             raise wrong("a number of leaks, 1 or more")
+    elif name == "budget":
+        try:
+            value = float(value)
+        except (TypeError, ValueError):
+            raise wrong("a share of request time between 0 and 1, such as 0.05") from None
+        if not 0 <= value <= 1:
+            raise wrong("a share of request time between 0 and 1, such as 0.05")
     elif name in ("process", "show_values"):
         if isinstance(value, str):
             value = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}.get(

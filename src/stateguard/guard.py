@@ -6,13 +6,13 @@ import logging
 import os
 import sys
 import threading
-import time
 import weakref
 from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import wraps
 from itertools import count
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from stateguard.agent_session import AgentSession
@@ -42,9 +42,15 @@ logger = logging.getLogger("stateguard")
 
 _LEVELS = {"critical": logging.ERROR, "high": logging.WARNING, "low": logging.INFO, "note": logging.DEBUG}
 
-DEEP_INTERVAL = 0.02
-"""Seconds between two checks of what hardly ever changes (function parts, loggers, signal handlers) while
+DEEP_INTERVAL = 20_000_000
+"""Nanoseconds between two checks of what hardly ever changes (function parts, loggers, signal handlers) while
 requests overlap. A request that runs alone is always checked in full."""
+
+PERIOD = 50_000_000
+"""Nanoseconds over which the cost of looking is weighed against the budget."""
+
+BRIEF_GAIN = 5
+"""A full look before and after each stretch costs at most this many times what brief ones do."""
 
 PATIENCE = 5.0
 """Seconds to wait for another thread's look before going on without one."""
@@ -83,7 +89,10 @@ class Guard:
         self._ledger = Ledger()
         self._active: dict[int, GuardedRequest] = {}
         self._window: dict[int, GuardedRequest] = {}
-        self._last_deep = 0.0
+        self._last_deep = 0
+        self._strict = True
+        self._spent = 0
+        self._period = perf_counter_ns()
         self._looking = False
         self._started = False
         self._failures = 0
@@ -244,6 +253,7 @@ class Guard:
         elif watcher.modules_grew():
             with self._lock:
                 self._look()
+                self._look_deep()
                 self.start()
             self._flush()
         self._active[id(request)] = request
@@ -258,7 +268,7 @@ class Guard:
         try:
             if self._looking:
                 return  # a finalizer that ran while the guard was looking
-            self._look()
+            self._look(brief=True)
             self._ledger.push(request)
         finally:
             self._lock.release()
@@ -286,6 +296,7 @@ class Guard:
             return
         with self._lock:
             if not self._looking:
+                self._look()
                 self._look_deep()
         if self._pending:
             self._flush()
@@ -311,11 +322,13 @@ class Guard:
             return
         with self._lock:
             if not self._looking:
-                alone = len(self._active) <= 1
-                now = time.monotonic()
+                now = perf_counter_ns()
+                alone = self._strict and len(self._active) <= 1
                 if alone or self._raises or now - self._last_deep >= DEEP_INTERVAL:
                     self._last_deep = now
                     self._look_deep()
+                if now - self._period >= PERIOD:
+                    self._weigh(now)
             request.active = False
             self._active.pop(id(request), None)
         if self._pending:
@@ -348,18 +361,25 @@ class Guard:
 
     # -- looking (the lock is held) --------------------------------------------------------------
 
-    def _look(self) -> None:
+    def _look(self, brief: bool = False) -> None:
         watcher = self.watcher
         if watcher is None:
             return
         self._looking = True
+        started = perf_counter_ns()
         try:
-            seen = watcher.check()
+            if self._strict:
+                seen = watcher.check()
+            elif brief:
+                seen = watcher.check_hot()
+            else:
+                seen = watcher.check(keys=False)
             if seen:
                 self._settle(seen, self._ledger.running())
         except Exception:
             self._failed("comparing shared state")
         finally:
+            self._spent += perf_counter_ns() - started
             self._looking = False
 
     def _look_deep(self) -> None:
@@ -368,9 +388,10 @@ class Guard:
             return
         self._looking = True
         try:
-            hot = watcher.check()
-            if hot:
-                self._settle(hot, self._ledger.running())
+            if not self._strict:
+                late = watcher.check()
+                if late:
+                    self._settle(late, list(self._window.values()))
             seen = watcher.check_cold() + watcher.check_settings()
             if seen:
                 self._settle(seen, list(self._window.values()))
@@ -380,9 +401,34 @@ class Guard:
         finally:
             self._looking = False
 
+    def _weigh(self, now: int) -> None:
+        """Compare what looking has cost with the budget: look more briefly, or in full again."""
+        share = self._spent / (now - self._period)
+        self._spent, self._period = 0, now
+        if self._strict and share > self.config.budget:
+            self._strict = False
+        elif not self._strict and share * BRIEF_GAIN < self.config.budget:
+            self._strict = True
+
     def _settle(self, seen: list[Seen], candidates: list[GuardedRequest]) -> None:
         threads = self._ledger.threads()
-        verdicts = self._judge.judge(seen, candidates, list(self._active.values()), threads, self._location)
+        if not self._strict:
+            # Nobody looked before the stretch began: a node that has never changed before may have been
+            # written by code outside any request, so the first time is no proof.
+            fresh = [one for one in seen if one.fresh]
+            seen = [one for one in seen if not one.fresh]
+            self._judge_and_record(fresh, candidates, threads, unproven=True)
+        self._judge_and_record(seen, candidates, threads)
+
+    def _judge_and_record(
+        self,
+        seen: list[Seen],
+        candidates: list[GuardedRequest],
+        threads: dict[int, GuardedRequest],
+        unproven: bool = False,
+    ) -> None:
+        in_flight = list(self._active.values())
+        verdicts = self._judge.judge(seen, candidates, in_flight, threads, self._location, unproven)
         for leak, sole in verdicts:
             self._record(leak, sole)
 

@@ -40,6 +40,7 @@ class Judge:
         in_flight: Iterable[GuardedRequest],
         threads: Iterable[int],
         locate: Callable[[Seen, GuardedRequest | None], Location | None],
+        unproven: bool = False,
     ) -> list[tuple[Leak, GuardedRequest | None]]:
         """The leaks among the changes, each with the request it is proven against, if one is."""
         found: list[tuple[Leak, GuardedRequest | None]] = []
@@ -51,7 +52,7 @@ class Judge:
             if self._allow.allows(one.path, one.root):
                 continue
             sole = candidates[0] if len(candidates) == 1 else None
-            if sole is not None and self._written_outside(one.root):
+            if sole is not None and (unproven or self._written_outside(one.root)):
                 sole = None
             leak = self._leak(one, sole, candidates, around, locate(one, sole))
             if sole is not None:

@@ -96,8 +96,8 @@ class Block:
             return list(chain.from_iterable(map(dict.__iter__, self._keyed)))
         return list(chain.from_iterable(self._keyed))
 
-    def clean(self) -> bool:
-        """Whether every node still refers to the same objects, under the same keys."""
+    def clean(self, keys: bool = True) -> bool:
+        """Whether every node still refers to the same objects; with ``keys``, under the same keys."""
         if self._stale:
             self.seal()
         refs = self.refs
@@ -107,7 +107,7 @@ class Block:
         n = len(now)
         if n != len(refs) or not same_run(now, 0, refs, 0, n):
             return False
-        if self._keyed:
+        if keys and self._keyed:
             try:
                 return identical(self._keys_now(), self._keys)
             except RuntimeError:  # another thread is changing one of them

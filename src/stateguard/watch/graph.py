@@ -37,6 +37,8 @@ class Difference:
     info: TypeInfo
     before: Content
     after: Content
+    fresh: bool = False
+    """The node had not changed before, as far as anybody has seen."""
 
 
 def is_dunder(name: object) -> bool:
@@ -49,6 +51,8 @@ class Graph:
 
     def __init__(self, table: TypeTable) -> None:
         self.table = table
+        self.hot: list[Block] = []
+        """Nodes that have changed before: compared at every look, however brief."""
         self.blocks: list[Block] = []
         """Compared at every check."""
         self.cold: list[Block] = []
@@ -128,24 +132,27 @@ class Graph:
             self.locals[id(obj)] = obj
         if info.kind is Kind.FUNCTION:
             cold = True
-        group = "static" if info.kind in STATIC else "cold" if cold else "hot"
-        home = {"static": self.static, "cold": self.cold, "hot": self.blocks}[group]
-        tender = "numpy" in sys.modules and any(self._is_tender(ref) for ref in refs[:LARGE])
-        if tender:
-            group += " tender"
-        block = self._open.get(group)
-        if len(refs) > LARGE:
-            block = self._new_block(tender)
-            home.append(block)
-        elif block is None or block.full:
-            block = self._open[group] = self._new_block(tender)
-            home.append(block)
-        block.add(obj, info, parent, refs, content)
-        self._index[id(obj)] = block
-        self._dirty.add(block)
+        group = "static" if info.kind in STATIC else "cold" if cold else "blocks"
+        self._settle_in(self._home(group, refs), obj, info, parent, refs, content)
 
-    def _new_block(self, tender: bool) -> Block:
-        return Block(self._soften if tender else None)
+    def _home(self, group: str, refs: list[Any]) -> Block:
+        """A block with room for a node: shared with others of its group, or its own if it is large."""
+        tender = "numpy" in sys.modules and self._any_tender(refs)
+        mark = f"{group} tender" if tender else group
+        block = self._open.get(mark)
+        if block is None or block.full or len(refs) > LARGE:
+            block = Block(self._soften if tender else None)
+            home: list[Block] = getattr(self, group)
+            home.append(block)
+            if len(refs) <= LARGE:
+                self._open[mark] = block
+        return block
+
+    def _any_tender(self, refs: list[Any]) -> bool:
+        found = list(map(type, refs))
+        return any(
+            self.table.info(cls).tender for cls in dict(zip(map(id, found), found, strict=True)).values()
+        )
 
     def _is_tender(self, obj: Any) -> bool:
         return self.table.info(type(obj)).tender
@@ -254,15 +261,32 @@ class Graph:
 
     # -- checking --------------------------------------------------------------------------------
 
-    def check(self) -> list[Difference]:
-        """Look at every node but the cold ones; return those that differ, and remember how they are now."""
+    def check(self, keys: bool = True) -> list[Difference]:
+        """Look at every node but the cold ones; return those that differ, and remember how they are now.
+
+        Without ``keys``, a key renamed while its value stays is left for the next full check to find.
+        """
         found: list[Difference] = []
         removed: list[Any] = []
-        for block in self.blocks:
-            if not block.clean():
+        for block in self.hot:
+            if not block.clean(keys):
                 self._absorb(block, found, removed)
+        for block in self.blocks:
+            if not block.clean(keys):
+                self._absorb(block, found, removed, fresh=True)
         if self.probes.nodes:
             self._absorb_probes(found, removed)
+        if found:
+            self._tidy(removed)
+        return found
+
+    def check_hot(self) -> list[Difference]:
+        """The same for the nodes that have changed before."""
+        found: list[Difference] = []
+        removed: list[Any] = []
+        for block in self.hot:
+            if not block.clean():
+                self._absorb(block, found, removed)
         if found:
             self._tidy(removed)
         return found
@@ -283,7 +307,7 @@ class Graph:
             self._let_go(removed)
         self._seal()
 
-    def _absorb(self, block: Block, found: list[Difference], removed: list[Any]) -> None:
+    def _absorb(self, block: Block, found: list[Difference], removed: list[Any], fresh: bool = False) -> None:
         for i, refs in list(block.changed()):
             node, info = block.nodes[i], block.infos[i]
             try:
@@ -292,22 +316,22 @@ class Graph:
                 continue
             before = block.content(i)
             parent = block.parents[i]
-            found.append(Difference(node, info, before, after))
-            block.replace(i, refs, after)
-            self._dirty.add(block)
+            found.append(Difference(node, info, before, after, fresh))
+            if fresh or (len(refs) > LARGE and len(block) > 1):
+                block.remove(i)
+                self._retire(block)
+                self._settle_in(self._home("hot", refs), node, info, parent, refs, after)
+            else:
+                block.replace(i, refs, after)
+                self._dirty.add(block)
             self._relink(node, info, before, after, parent, removed)
-            if len(refs) > LARGE and len(block) > 1:
-                self._rehome(block, i, refs, after)
 
-    def _rehome(self, block: Block, i: int, refs: list[Any], content: Content) -> None:
-        """Give a node that has grown large a block of its own."""
-        node, info, parent = block.nodes[i], block.infos[i], block.parents[i]
-        block.remove(i)
-        alone = Block(block.soften)
-        (self.cold if block in self.cold else self.blocks).append(alone)
-        alone.add(node, info, parent, refs, content)
-        alone.seal()
-        self._index[id(node)] = alone
+    def _settle_in(
+        self, block: Block, obj: Any, info: TypeInfo, parent: Any, refs: list[Any], content: Content
+    ) -> None:
+        block.add(obj, info, parent, refs, content)
+        self._index[id(obj)] = block
+        self._dirty.add(block)
 
     def _probe_differs(self, key: int) -> bool:
         node = self.probes.node(key)
@@ -403,7 +427,7 @@ class Graph:
     def _retire(self, block: Block) -> None:
         if len(block):
             return
-        for home in (self.blocks, self.cold, self.static):
+        for home in (self.hot, self.blocks, self.cold, self.static):
             if any(block is kept for kept in home):
                 home[:] = [kept for kept in home if kept is not block]
         for group, kept in list(self._open.items()):
@@ -512,6 +536,7 @@ class Graph:
         self._set_parent(node, parent)
 
     def _all_blocks(self) -> Iterable[Block]:
+        yield from self.hot
         yield from self.blocks
         yield from self.cold
         yield from self.static

@@ -15,6 +15,8 @@ from stateguard.watch.kinds import Kind, TypeInfo
 from stateguard.watch.patterns import Names
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stateguard.watch.graph import Graph
 
 _SYS = Names(["path", "stdout", "stderr", "excepthook", "meta_path"])
@@ -45,7 +47,10 @@ def add_process_roots(graph: Graph) -> None:
             )
 
 
-_SIGNALS = sorted(signal.valid_signals(), key=int)
+_SIGNALS = sorted(map(int, signal.valid_signals()))
+# The C functions: the public ones turn every number into an enum member, ten times slower.
+_getsignal: Callable[[int], Any] = getattr(sys.modules.get("_signal"), "getsignal", signal.getsignal)
+_setlocale: Callable[[int, None], str] = getattr(sys.modules.get("_locale"), "setlocale", locale.setlocale)
 
 
 def settings() -> dict[str, Any]:
@@ -55,9 +60,8 @@ def settings() -> dict[str, Any]:
         found["os.getcwd()"] = os.getcwd()
     except OSError:
         found["os.getcwd()"] = None
-    found["locale.setlocale(locale.LC_ALL)"] = locale.setlocale(locale.LC_ALL)
-    for number in _SIGNALS:
-        handler = signal.getsignal(number)
-        if handler is not None and handler is not signal.SIG_DFL:
-            found[f"signal.getsignal({int(number)})"] = handler
+    found["locale.setlocale(locale.LC_ALL)"] = _setlocale(locale.LC_ALL, None)
+    for number, handler in zip(_SIGNALS, map(_getsignal, _SIGNALS), strict=True):
+        if handler != 0 if type(handler) is int else handler is not None:
+            found[f"signal.getsignal({number})"] = handler
     return found

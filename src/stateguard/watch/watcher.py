@@ -36,6 +36,7 @@ class Seen(NamedTuple):
     root: str
     change: RawChange
     node: Any
+    fresh: bool = False
 
 
 class Watcher:
@@ -159,9 +160,14 @@ class Watcher:
 
     # -- looking ---------------------------------------------------------------------------------
 
-    def check(self) -> list[Seen]:
+    def check(self, keys: bool = True) -> list[Seen]:
         """What has changed since the last check, but for what :meth:`check_cold` looks at."""
-        differences = self.graph.check()
+        differences = self.graph.check(keys)
+        return self._describe(differences) if differences else []
+
+    def check_hot(self) -> list[Seen]:
+        """What has changed in nodes that have changed before: a glance, not a full check."""
+        differences = self.graph.check_hot()
         return self._describe(differences) if differences else []
 
     def check_cold(self) -> list[Seen]:
