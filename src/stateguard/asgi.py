@@ -84,6 +84,7 @@ class StateGuardMiddleware:
                 request.scope.leave(token)
                 request.scope.close()
         mark = current.set(request)
+        guard.follow(request)
         failed = True
         try:
             served = self.app(scope, _noting(receive, request), _guarding(send, request))

@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from stateguard.agent_session import AgentSession
 from stateguard.allow import AllowList
+from stateguard.attribution import asyncio_tasks, greenlets, trio_tasks
+from stateguard.attribution.finder import Finder
+from stateguard.attribution.handover import follow_threads, unfollow_threads
 from stateguard.attribution.ledger import Ledger
 from stateguard.attribution.request import GuardedRequest, current
 from stateguard.config import Config, load_config
@@ -91,6 +94,7 @@ class Guard:
         self._window: dict[int, GuardedRequest] = {}
         self._last_deep = 0
         self._strict = True
+        self._greenlets = False
         self._spent = 0
         self._period = perf_counter_ns()
         self._looking = False
@@ -106,6 +110,7 @@ class Guard:
         self._prefix = os.urandom(3).hex()
         self._allow = AllowList(self.config.allow)
         self._raises = self.config.on_leak == "raise"
+        self.finder = Finder(self.config.locate, self._ledger, self._look_at_line)
         self.watcher: Watcher | None = None
         if self.mode == "on":
             self.watcher = Watcher(
@@ -204,6 +209,7 @@ class Guard:
         with self._lock:
             try:
                 self.watcher.start()
+                self.finder.start(self.watcher.members())
                 self._started = True
             except Exception:
                 self._failed("taking the baseline")
@@ -215,14 +221,22 @@ class Guard:
             )
 
     def close(self) -> None:
-        """Stop looking, for good: everything the guard has set up is undone."""
+        """Stop looking, for good: everything the guard has set up is undone.
+
+        Task factories, executors and greenlet tracing are given back when the last guard closes.
+        """
         with self._lock:
             self.mode = "off"
             self._ledger.clear()
             self._active.clear()
             self._window.clear()
             self.watcher = None
+            self.finder.disarm()
         _guards.discard(self)
+        if not any(guard.watcher is not None for guard in _guards):
+            unfollow_threads()
+            asyncio_tasks.unfollow_tasks()
+            greenlets.unfollow_switches()
 
     def add_app(self, app: Any) -> None:
         """Watch an application object and the middleware instances behind it; once per object."""
@@ -250,11 +264,20 @@ class Guard:
             return request
         if not self._started:
             self.start()
+            follow_threads()
+            if greenlets.switching():
+                greenlets.follow_switches()
+                self._greenlets = True
         elif watcher.modules_grew():
             with self._lock:
                 self._look()
                 self._look_deep()
                 self.start()
+            self._flush()
+        if self._strict and not self._active and not self._window:
+            with self._lock:
+                if not self._looking:
+                    self._look_deep()  # settings that code outside any request has changed since
             self._flush()
         self._active[id(request)] = request
         self._window[id(request)] = request
@@ -270,21 +293,29 @@ class Guard:
                 return  # a finalizer that ran while the guard was looking
             self._look(brief=True)
             self._ledger.push(request)
+            if self.finder.armed:
+                self.finder.enter()
         finally:
             self._lock.release()
+        if self._greenlets:
+            greenlets.entered(request)
         if self._pending:
             self._flush()
 
     def end(self, request: GuardedRequest) -> None:
         """The stretch has ended: whatever differs is on the account of those that were running."""
         watcher = self.watcher
+        if self._greenlets:
+            greenlets.left(request)
         if watcher is None or not self._lock.acquire(timeout=PATIENCE):
+            self._ledger.pop(request)
             return
         try:
-            if self._looking:
-                return
-            self._look()
+            if not self._looking:
+                self._look()
             self._ledger.pop(request)
+            if not self._ledger.here():
+                self.finder.leave()
         finally:
             self._lock.release()
         if self._pending:
@@ -315,6 +346,26 @@ class Guard:
                 except Exception:
                     self._failed("looking at thread-locals")
 
+    def pause(self, request: GuardedRequest) -> None:
+        """The greenlet that works for ``request`` gives way: the stretch ends, to be resumed."""
+        with self._lock:
+            if self.watcher is not None and not self._looking:
+                self._look()
+                self._ledger.pop(request)
+
+    def resume(self, request: GuardedRequest) -> None:
+        """The greenlet goes on."""
+        with self._lock:
+            if self.watcher is not None and not self._looking:
+                self._look(brief=True)
+                self._ledger.push(request)
+
+    def follow(self, request: GuardedRequest) -> None:
+        """Follow the tasks and the threads that ``request`` will start."""
+        follow_threads()
+        if not trio_tasks.follow_tasks(request):
+            asyncio_tasks.follow_tasks()
+
     def finish(self, request: GuardedRequest) -> None:
         """The request is over: look at what is checked once per request, and let go of it."""
         if self.watcher is None:
@@ -329,6 +380,7 @@ class Guard:
                     self._look_deep()
                 if now - self._period >= PERIOD:
                     self._weigh(now)
+                    self.finder.expire()
             request.active = False
             self._active.pop(id(request), None)
         if self._pending:
@@ -361,21 +413,22 @@ class Guard:
 
     # -- looking (the lock is held) --------------------------------------------------------------
 
-    def _look(self, brief: bool = False) -> None:
+    def _look(self, brief: bool = False, line: bool = False) -> None:
         watcher = self.watcher
         if watcher is None:
             return
         self._looking = True
         started = perf_counter_ns()
+        self._ledger.about_to_look()
         try:
-            if self._strict:
+            if self._strict and not (brief and line):
                 seen = watcher.check()
             elif brief:
                 seen = watcher.check_hot()
             else:
                 seen = watcher.check(keys=False)
             if seen:
-                self._settle(seen, self._ledger.running())
+                self._settle(seen, self._ledger.running(self._alibi))
         except Exception:
             self._failed("comparing shared state")
         finally:
@@ -405,6 +458,8 @@ class Guard:
         """Compare what looking has cost with the budget: look more briefly, or in full again."""
         share = self._spent / (now - self._period)
         self._spent, self._period = 0, now
+        if self.config.locate == "always":
+            return
         if self._strict and share > self.config.budget:
             self._strict = False
         elif not self._strict and share * BRIEF_GAIN < self.config.budget:
@@ -432,8 +487,29 @@ class Guard:
         for leak, sole in verdicts:
             self._record(leak, sole)
 
+    @property
+    def _alibi(self) -> Callable[[int], bool] | None:
+        return self.finder.alibi if self.finder.armed else None
+
     def _location(self, seen: Seen, request: GuardedRequest | None) -> Location | None:
+        if request is None or not self.finder.armed:
+            return None
+        if seen.fresh and self.finder.mode != "always":
+            return None  # nobody looked at this node after each line: it is not known which one wrote
+        for thread, running in self._ledger.threads().items():
+            if running is request:
+                return self.finder.location(thread)
         return None
+
+    def _look_at_line(self) -> None:
+        """A line has ended on a traced thread."""
+        if self.watcher is None or not self._lock.acquire(timeout=PATIENCE):
+            return
+        try:
+            if not self._looking:
+                self._look(brief=self.finder.mode != "always", line=True)
+        finally:
+            self._lock.release()
 
     def _record(self, leak: Leak, sole: GuardedRequest | None) -> None:
         if leak.restored:
@@ -442,14 +518,22 @@ class Guard:
                     self._leaks[i] = leak
                     break
             return
+        if leak.location is not None:
+            self.finder.found(leak.root)
+        elif leak.severity != "note":
+            self.finder.want(leak.root)
         key = leak.id
         n = self._counts.get(key, 0) + 1
         known = self._latest.get(key)
         if known is None or at_least(leak.severity, known.severity):
-            if known is not None and known.severity != leak.severity:
-                self._pending.append((leak, 1))  # it has turned out to be worse than it looked
-                n = max(n, 2)
-            self._latest[key] = leak
+            news = known is not None and (
+                known.severity != leak.severity  # it has turned out to be worse than it looked
+                or (known.location is None and leak.location is not None)  # its line is known now
+            )
+            if news:
+                self._pending.append((leak, 1))
+            if known is None or leak.location is not None or known.location is None:
+                self._latest[key] = leak
         self._counts[key] = n
         self._leaks.append(leak)
         if n == 1 or (n >= 10 and str(n).strip("0") == "1"):
@@ -473,6 +557,8 @@ class Guard:
         level = _LEVELS[leak.severity]
         if not at_least(leak.severity, self.config.threshold):
             level = min(level, logging.INFO)
+        if n > 1 and callable(action):
+            return
         if n > 1:
             logger.log(level, "%s", counted(leak, n), extra=fields(leak))
         elif callable(action):

@@ -128,8 +128,7 @@ class Leak:
     @property
     def id(self) -> str:
         """A stable name for leaks that are the same leak: equal across requests, processes and hosts."""
-        where = f"{self.location.file}:{self.location.line}" if self.location else ""
-        text = "\0".join((self.root or self.path, self.kind, where))
+        text = "\0".join((self.root or self.path, self.kind))
         return blake2s(text.encode("utf-8", "backslashreplace"), digest_size=6).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:

@@ -9,33 +9,51 @@ them, and the accusation is exact; none, and it was code outside any request.
 
 from __future__ import annotations
 
-from threading import get_ident
+import _thread
+import sys
 from typing import TYPE_CHECKING
 
+from stateguard.attribution.clocks import Clocks
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stateguard.attribution.request import GuardedRequest
+
+
+def _thread_identity() -> Callable[[], int]:
+    """The function that tells real threads apart, also when gevent has replaced the usual one."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None:
+        return monkey.get_original("_thread", "get_ident")  # type: ignore[no-any-return]
+    return _thread.get_ident
 
 
 class Ledger:
     """Running stretches by thread. The caller holds the guard's lock."""
 
-    __slots__ = ("_stacks",)
+    __slots__ = ("_clocks", "_earlier", "_latest", "_stacks", "ident")
 
     def __init__(self) -> None:
+        self.ident = _thread_identity()
         self._stacks: dict[int, list[GuardedRequest]] = {}
+        self._clocks = Clocks()
+        self._latest: dict[int, int] = {}
+        self._earlier: dict[int, int] = {}
 
     def push(self, request: GuardedRequest) -> None:
         """A stretch of ``request`` begins on this thread; the one below it pauses."""
-        thread = get_ident()
+        thread = self.ident()
         stack = self._stacks.get(thread)
         if stack is None:
             self._stacks[thread] = [request]
+            self._clocks.know(thread)
         else:
             stack.append(request)
 
     def pop(self, request: GuardedRequest) -> None:
         """The stretch of ``request`` on this thread has ended."""
-        thread = get_ident()
+        thread = self.ident()
         stack = self._stacks.get(thread)
         if not stack:
             return
@@ -48,15 +66,42 @@ class Ledger:
                     break
         if not stack:
             del self._stacks[thread]
+            self._clocks.forget(thread)
 
-    def running(self) -> list[GuardedRequest]:
-        """The requests with a stretch under way, each once."""
+    def about_to_look(self) -> None:
+        """Read the clocks: to be called before each comparison of state.
+
+        A reading from *before* one comparison against one from *after* the next covers all that was written
+        between the two, wherever the threads were switched.
+        """
+        self._earlier = self._latest
+        self._latest = self._clocks.read(self._stacks) if len(self._stacks) > 1 else {}
+
+    def running(self, alibi: Callable[[int], bool] | None = None) -> list[GuardedRequest]:
+        """The requests that can have written what the comparison has just shown, each once.
+
+        ``alibi`` tells of a thread whether other evidence rules it out.
+        """
         if len(self._stacks) == 1:
             return [next(iter(self._stacks.values()))[-1]]
+        now = self._clocks.read(self._stacks)
+        me = self.ident()
         found: dict[int, GuardedRequest] = {}
-        for stack in self._stacks.values():
+        for thread, stack in self._stacks.items():
+            still = thread in now and self._earlier.get(thread) == now[thread]
+            if (still and thread != me) or (alibi is not None and alibi(thread)):
+                continue
             found[id(stack[-1])] = stack[-1]
         return list(found.values())
+
+    def here(self) -> bool:
+        """Whether a stretch is under way on this thread."""
+        return self.ident() in self._stacks
+
+    @property
+    def crowded(self) -> bool:
+        """Whether stretches are under way on several threads."""
+        return len(self._stacks) > 1
 
     def threads(self) -> dict[int, GuardedRequest]:
         """The request running on each thread."""
@@ -65,3 +110,4 @@ class Ledger:
     def clear(self) -> None:
         """Forget everything: after a fork nobody is running."""
         self._stacks.clear()
+        self._latest, self._earlier = {}, {}

@@ -31,6 +31,7 @@ class GuardedRequest:
         "responding",
         "scope",
         "tainted",
+        "task",
         "violations",
     )
 
@@ -53,6 +54,8 @@ class GuardedRequest:
         self.tainted: BaseException | None = None
         """Raised in place of the response: nothing that the application still sends leaves."""
         self.headers: Any = None
+        self.task: Any = None
+        """The trio task that called the middleware."""
         self.residue: dict[int, dict[str, Any]] | None = None
         self.violations: list[Leak] = []
         """Exact leaks that ``on_leak="raise"`` has yet to raise."""

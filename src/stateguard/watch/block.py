@@ -231,10 +231,12 @@ class Block:
 class Probes:
     """Nodes whose state no reference shows: buffers and counters, compared by a fingerprint."""
 
-    __slots__ = ("contents", "infos", "nodes", "parents")
+    __slots__ = ("contents", "hot", "infos", "nodes", "parents")
 
     def __init__(self) -> None:
         self.nodes: dict[int, Any] = {}
+        self.hot: set[int] = set()
+        """Those that have changed before."""
         self.infos: dict[int, TypeInfo] = {}
         self.parents: dict[int, Any] = {}
         self.contents: dict[int, Content] = {}
@@ -257,5 +259,6 @@ class Probes:
 
     def remove(self, key: int) -> None:
         """Forget a node."""
+        self.hot.discard(key)
         for table in (self.nodes, self.infos, self.parents, self.contents):
             table.pop(key, None)

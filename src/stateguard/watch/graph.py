@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.block import LARGE, Block, Probes
-from stateguard.watch.compare import common_prefix, common_suffix
+from stateguard.watch.compare import common_prefix, common_suffix, identical
 from stateguard.watch.content import Content, Unsettled, fingerprint, read, referents
 from stateguard.watch.kinds import STATIC, Kind, TypeInfo, TypeTable, module_of, qualname
 
@@ -275,7 +275,7 @@ class Graph:
             if not block.clean(keys):
                 self._absorb(block, found, removed, fresh=True)
         if self.probes.nodes:
-            self._absorb_probes(found, removed)
+            self._absorb_probes(list(self.probes.nodes), found, removed)
         if found:
             self._tidy(removed)
         return found
@@ -287,6 +287,8 @@ class Graph:
         for block in self.hot:
             if not block.clean():
                 self._absorb(block, found, removed)
+        if self.probes.hot:
+            self._absorb_probes(list(self.probes.hot), found, removed)
         if found:
             self._tidy(removed)
         return found
@@ -325,6 +327,29 @@ class Graph:
                 block.replace(i, refs, after)
                 self._dirty.add(block)
             self._relink(node, info, before, after, parent, removed)
+            if after.own is not None and after.own is before.own:
+                self._absorb_own(after.own, found, removed, fresh)
+
+    def _absorb_own(
+        self, own: dict[str, Any], found: list[Difference], removed: list[Any], fresh: bool
+    ) -> None:
+        """Attributes that lie inside the instance (CPython 3.13): its references show them, not the dict's."""
+        block = self._index.get(id(own))
+        if block is None:
+            return
+        i = block.position(own)
+        info, parent, before = block.infos[i], block.parents[i], block.content(i)
+        refs = referents(own)
+        try:
+            after = read(info, own, refs)
+        except Unsettled:
+            return
+        if identical(before.values, after.values) and identical(before.keys or [], after.keys or []):
+            return
+        found.append(Difference(own, info, before, after, fresh))
+        block.replace(i, refs, after)
+        self._dirty.add(block)
+        self._relink(own, info, before, after, parent, removed)
 
     def _settle_in(
         self, block: Block, obj: Any, info: TypeInfo, parent: Any, refs: list[Any], content: Content
@@ -337,15 +362,16 @@ class Graph:
         node = self.probes.node(key)
         return node is not None and fingerprint(node) != self.probes.contents[key].fingerprint
 
-    def _absorb_probes(self, found: list[Difference], removed: list[Any]) -> None:
-        for key in list(self.probes.nodes):
+    def _absorb_probes(self, keys: list[int], found: list[Difference], removed: list[Any]) -> None:
+        for key in keys:
             if not self._probe_differs(key):
                 continue
             node, info = self.probes.node(key), self.probes.infos[key]
             before = self.probes.contents[key]
             after = read(info, node, referents(node))
             self.probes.contents[key] = after
-            found.append(Difference(node, info, before, after))
+            found.append(Difference(node, info, before, after, key not in self.probes.hot))
+            self.probes.hot.add(key)
             self._relink(node, info, before, after, self.probes.parents[key], removed)
 
     def _relink(

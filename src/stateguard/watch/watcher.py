@@ -123,6 +123,10 @@ class Watcher:
             add_process_roots(self.graph)
             self._settings = settings()
 
+    def members(self) -> dict[str, dict[str, Any]]:
+        """The watched modules' globals, by module name."""
+        return dict(self._matching())
+
     def check_patterns(self) -> None:
         """Raise :class:`WatchError` for a ``module:NAME`` pattern that names no global of its module."""
         matching = self._matching()

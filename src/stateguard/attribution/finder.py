@@ -1,0 +1,164 @@
+"""Find the line of a change: arm a tracer for what has changed, follow the lines, always disarm."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from stateguard.attribution.lines import (
+    LineTracer,
+    Position,
+    caller,
+    choose_tracer,
+    describe,
+    frames,
+    may_write,
+    watched_files,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType, FrameType
+
+    from stateguard.attribution.ledger import Ledger
+    from stateguard.config import Locate
+    from stateguard.leak import Location
+
+SECONDS = 60.0
+"""How long one arming lasts at most."""
+
+LINES = 200_000
+"""Line events that one arming may cost before it gives up for the time being."""
+
+ATTEMPTS = 5
+"""Armings for one root: a change that is never met again while somebody looks stays without a line."""
+
+
+class Finder:
+    """Follows lines for one guard. ``look`` compares state, under the guard's lock, and settles verdicts."""
+
+    def __init__(self, mode: Locate, ledger: Ledger, look: Callable[[], None]) -> None:
+        self.mode = mode
+        self.armed = False
+        self.why_not = ""
+        self._ledger = ledger
+        self._look = look
+        self._tracer: LineTracer | None = None
+        self._positions: dict[int, Position | None] = {}
+        self._files: frozenset[str] = frozenset()
+        self._wanted: dict[str, int] = {}
+        self._left = 0
+        self._until = 0.0
+        self._frame: tuple[int, FrameType] | None = None
+
+    # -- arming ----------------------------------------------------------------------------------
+
+    def start(self, modules: dict[str, Any]) -> None:
+        """The guard has taken its baseline of these modules."""
+        self._files = watched_files(modules)
+        if self.mode == "always":
+            self._arm()
+
+    def want(self, root: str) -> None:
+        """Something below ``root`` has changed, on a line that is not known."""
+        if self.mode != "auto" or (root in self._wanted and self._wanted[root] >= ATTEMPTS):
+            return
+        if not self.armed:
+            self._wanted[root] = self._wanted.get(root, 0) + 1
+            self._left = LINES
+            self._until = time.monotonic() + SECONDS
+            self._arm()
+        else:
+            self._wanted.setdefault(root, 1)
+
+    def found(self, root: str) -> None:
+        """The line is known; with nothing else wanted, tracing ends."""
+        self._wanted.pop(root, None)
+        if self.mode == "auto" and not self._wanted:
+            self.disarm()
+
+    def _arm(self) -> None:
+        if self.armed:
+            return
+        tracer, self.why_not = choose_tracer()
+        if tracer is None:
+            return
+        self._tracer = tracer
+        self.armed = True
+        tracer.add(self)
+
+    def disarm(self) -> None:
+        """Leave no trace function and no event behind."""
+        tracer, self._tracer = self._tracer, None
+        self.armed = False
+        self._positions.clear()
+        self._wanted = {root: n for root, n in self._wanted.items() if n >= ATTEMPTS}
+        if tracer is not None:
+            tracer.remove(self)
+
+    def expire(self) -> None:
+        """Disarm when the time is up, whether lines were seen or not."""
+        if self.armed and self.mode == "auto" and time.monotonic() >= self._until:
+            self.disarm()
+
+    # -- stretches -------------------------------------------------------------------------------
+
+    def enter(self) -> None:
+        """A stretch begins on this thread."""
+        if self._tracer is not None:
+            self._positions[self._ledger.ident()] = None
+            self._tracer.enter()
+
+    def leave(self) -> None:
+        """The stretch on this thread has ended, and what it changed is settled."""
+        self._positions.pop(self._ledger.ident(), None)
+        if self._tracer is not None:
+            self._tracer.leave()
+
+    # -- lines -----------------------------------------------------------------------------------
+
+    def traces(self, code: CodeType) -> bool:
+        """Whether this is code of a watched module."""
+        return code.co_filename in self._files
+
+    def line_event(self, frame: FrameType, line: int | None) -> None:
+        """The line in flight on this thread ends here: look, then note the next one."""
+        if not self.traces(frame.f_code):
+            return
+        thread = self._ledger.ident()
+        if thread not in self._positions:
+            if not self._ledger.here():
+                return
+            self._positions[thread] = None
+        if self._ledger.crowded or may_write(self._positions[thread]):
+            self._frame = (thread, frame)
+            self._look()
+            self._frame = None
+        if not self.armed:
+            return
+        if line is None:
+            self._positions[thread] = caller(frame.f_back, self.traces)
+        else:
+            self._positions[thread] = Position(frame.f_code, line)
+        if self.mode == "auto":
+            self._left -= 1
+            if self._left <= 0:
+                self.disarm()
+
+    def alibi(self, thread: int) -> bool:
+        """Whether the line in flight on a thread rules out that it wrote anything."""
+        position = self._positions.get(thread)
+        return position is not None and not may_write(position)
+
+    def location(self, thread: int) -> Location | None:
+        """Where a thread is, as far as lines were followed."""
+        position = self._positions.get(thread)
+        if position is None:
+            return None
+        frame: FrameType | None
+        if self._frame is not None and self._frame[0] == thread:
+            frame = self._frame[1]
+        else:
+            frame = sys._current_frames().get(thread)
+        return describe(position, frames(frame, self.traces))

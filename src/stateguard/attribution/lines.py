@@ -1,0 +1,183 @@
+"""Which line is in flight on each thread: the protocol of line tracers, and who may use one.
+
+A tracer reports every line that watched code begins and every return from it, on threads that work for a
+request. The guard looks at armed state at each report, so a difference was made by a line that was *in
+flight*: begun, and not yet followed by another. Lines whose bytecode cannot write are ruled out.
+"""
+
+from __future__ import annotations
+
+import dis
+import linecache
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from stateguard.leak import Frame, Location
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType, FrameType
+
+
+class Position(NamedTuple):
+    """A line in flight."""
+
+    code: CodeType
+    line: int
+
+
+class LineListener(Protocol):
+    """What a tracer reports to: one guard."""
+
+    def traces(self, code: CodeType) -> bool:
+        """Whether the guard wants to hear of this code."""
+        ...
+
+    def line_event(self, frame: FrameType, line: int | None) -> None:
+        """``frame`` begins ``line``, or is about to leave (``None``)."""
+        ...
+
+
+class LineTracer(Protocol):
+    """One way of hearing of lines. Listeners come and go; with the last one gone, no trace is left."""
+
+    name: str
+
+    def unavailable(self) -> str | None:
+        """Why this tracer cannot be used now, in words; ``None`` if it can."""
+        ...
+
+    def add(self, listener: LineListener) -> None:
+        """Report to ``listener`` from now on."""
+        ...
+
+    def remove(self, listener: LineListener) -> None:
+        """Report to ``listener`` no more."""
+        ...
+
+    def enter(self) -> None:
+        """A stretch begins on this thread."""
+        ...
+
+    def leave(self) -> None:
+        """The stretch on this thread ends."""
+        ...
+
+
+def choose_tracer() -> tuple[LineTracer | None, str]:
+    """The tracer to use on this interpreter, and why there is none if there is none."""
+    if hasattr(sys, "monitoring"):
+        from stateguard.attribution.monitoring import tracer as monitoring
+
+        reason = monitoring.unavailable()
+        return (monitoring, "") if reason is None else (None, reason)
+    from stateguard.attribution.settrace import tracer as settrace
+
+    reason = settrace.unavailable()
+    return (settrace, "") if reason is None else (None, reason)
+
+
+_HARMLESS = frozenset(
+    name
+    for name in dis.opmap
+    if name.startswith(
+        ("LOAD_FAST", "LOAD_CONST", "LOAD_GLOBAL", "LOAD_DEREF", "LOAD_CLOSURE", "STORE_FAST", "JUMP")
+    )
+    or name.startswith(("POP_JUMP", "RETURN_CONST", "LOAD_SMALL"))
+) | {
+    "CACHE",
+    "COPY",
+    "COPY_FREE_VARS",
+    "EXTENDED_ARG",
+    "MAKE_CELL",
+    "NOP",
+    "NOT_TAKEN",
+    "POP_TOP",
+    "PUSH_NULL",
+    "RESUME",
+    "SWAP",
+    "IS_OP",
+    "RETURN_VALUE",
+    "PRECALL",
+}
+"""Instructions that run no code of anybody and change nothing but local variables. ``POP_TOP`` and the like
+may drop the last reference to an object with a finalizer: see :func:`may_write`."""
+
+_lines: dict[CodeType, frozenset[int]] = {}
+
+
+def may_write(position: Position | None) -> bool:
+    """Whether a line in flight can change shared state: not if all it does is move local variables.
+
+    A finalizer that such a line sets off is the one thing overlooked here; it runs at arbitrary points
+    anyway, and what it does is then blamed on no line rather than on a wrong one.
+    """
+    if position is None:
+        return True
+    known = _lines.get(position.code)
+    if known is None:
+        writing = set()
+        line = position.code.co_firstlineno
+        for instruction in dis.get_instructions(position.code):
+            if instruction.positions is not None and instruction.positions.lineno is not None:
+                line = instruction.positions.lineno
+            if instruction.opname not in _HARMLESS:
+                writing.add(line)
+        if len(_lines) > 4096:
+            _lines.clear()
+        known = _lines[position.code] = frozenset(writing)
+    return position.line in known
+
+
+def frames(frame: FrameType | None, traces: Callable[[CodeType], bool]) -> list[tuple[CodeType, int]]:
+    """The watched part of a stack, innermost first."""
+    found = []
+    depth = 0
+    while frame is not None and depth < 200:
+        if traces(frame.f_code):
+            found.append((frame.f_code, frame.f_lineno))
+        frame, depth = frame.f_back, depth + 1
+    return found
+
+
+def caller(frame: FrameType | None, traces: Callable[[CodeType], bool]) -> Position | None:
+    """The nearest watched line above ``frame``: in flight again once ``frame`` has returned."""
+    depth = 0
+    while frame is not None and depth < 200:
+        if traces(frame.f_code):
+            return Position(frame.f_code, frame.f_lineno)
+        frame, depth = frame.f_back, depth + 1
+    return None
+
+
+def describe(position: Position, stack: list[tuple[CodeType, int]]) -> Location:
+    """A position as a location, with the application's part of the stack (outermost first)."""
+    code, line = position
+    outer: list[tuple[CodeType, int]] = []
+    for i, (found, _) in enumerate(stack):
+        if found is code:
+            outer = stack[i + 1 :]
+            break
+    calls = [_frame(code, line), *(_frame(other, at) for other, at in outer)]
+    calls.reverse()
+    own = calls[-1]
+    return Location(own.file, own.line, own.function, own.source, stack=tuple(calls[-12:]))
+
+
+def _frame(code: CodeType, line: int) -> Frame:
+    source = linecache.getline(code.co_filename, line).strip()
+    return Frame(code.co_filename, line, getattr(code, "co_qualname", code.co_name), source)
+
+
+def watched_files(modules: dict[str, Any]) -> frozenset[str]:
+    """The file names that the code of these modules carries."""
+    files = set()
+    for members in modules.values():
+        file = members.get("__file__")
+        if type(file) is str:
+            files.add(file)
+        for value in list(members.values()):
+            code = getattr(value, "__code__", None) if type(value).__name__ == "function" else None
+            if code is not None and value.__module__ == members.get("__name__"):
+                files.add(code.co_filename)
+    return frozenset(files)

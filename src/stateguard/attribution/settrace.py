@@ -1,0 +1,74 @@
+"""Lines through ``sys.settrace``: Python 3.11. Set per thread, for the length of a stretch only."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from stateguard.attribution.lines import LineListener
+
+
+class SettraceTracer:
+    """Traces watched code on threads that are inside a stretch; gives way to any other tracer."""
+
+    name = "sys.settrace"
+
+    def __init__(self) -> None:
+        self._listeners: tuple[LineListener, ...] = ()
+
+    def unavailable(self) -> str | None:
+        """A debugger or coverage measurement that has the trace function keeps it."""
+        other = sys.gettrace()
+        if other is None or getattr(other, "__self__", None) is self:
+            return None
+        kind = type(other)
+        name = getattr(other, "__qualname__", kind.__qualname__)
+        return (
+            f"sys.settrace is taken by {kind.__module__}.{name} (a debugger or coverage): lines cannot be "
+            "found while it runs; on Python 3.12 and later they can"
+        )
+
+    def add(self, listener: LineListener) -> None:
+        """Report to ``listener``, from the next stretch of each thread on."""
+        if all(listener is not known for known in self._listeners):
+            self._listeners = (*self._listeners, listener)
+
+    def remove(self, listener: LineListener) -> None:
+        """Report to ``listener`` no more."""
+        self._listeners = tuple(known for known in self._listeners if known is not listener)
+        if not self._listeners:
+            self.leave()
+
+    def enter(self) -> None:
+        """Trace this thread, unless somebody else does."""
+        if self._listeners and sys.gettrace() is None:
+            sys.settrace(self._call)
+
+    def leave(self) -> None:
+        """Trace this thread no more."""
+        if getattr(sys.gettrace(), "__self__", None) is self:
+            sys.settrace(None)
+
+    def _call(self, frame: FrameType, event: str, arg: Any) -> Any:
+        wanted = False
+        for listener in self._listeners:
+            if listener.traces(frame.f_code):
+                wanted = True
+                # A call, or a coroutine going on: its current line is in flight from here.
+                listener.line_event(frame, frame.f_lineno)
+        return self._line if wanted else None
+
+    def _line(self, frame: FrameType, event: str, arg: Any) -> Any:
+        if event == "line":
+            for listener in self._listeners:
+                listener.line_event(frame, frame.f_lineno)
+        elif event == "return":
+            for listener in self._listeners:
+                listener.line_event(frame, None)
+        return self._line
+
+
+tracer = SettraceTracer()
