@@ -333,7 +333,7 @@ class Graph:
     def _absorb_own(
         self, own: dict[str, Any], found: list[Difference], removed: list[Any], fresh: bool
     ) -> None:
-        """Attributes that lie inside the instance (CPython 3.13): its references show them, not the dict's."""
+        """Attributes that lie inside the instance (CPython 3.13), where its own references show them."""
         block = self._index.get(id(own))
         if block is None:
             return
