@@ -1,0 +1,67 @@
+"""SG104: a class attribute changed through ``self``, ``cls`` or the class."""
+
+from __future__ import annotations
+
+from stateguard.audit.checks.base import (
+    ATTRIBUTE_OPS,
+    CONTENT_OPS,
+    Claim,
+    Context,
+    defined_at,
+    first_binding,
+    is_numeric,
+    step_target,
+)
+from stateguard.audit.effects import SharedWrite
+from stateguard.audit.program import Place
+from stateguard.audit.walk.names import CERTAIN_MUTATORS
+
+
+def claim(context: Context, write: SharedWrite) -> Claim | None:
+    """Claim content changes of class attributes, and attributes set on a class."""
+    place, one = write.place, write.write
+    if place.kind == "C" and one.op in ATTRIBUTE_OPS:
+        attribute = Place("A", place.key, one.key)
+        return _claim(context, attribute, write, "shared by all instances and all requests")
+    if place.kind != "A":
+        return None
+    base = place._replace(path="", receiver=None)
+    kind = context.resolver.kind(base)
+    if one.op in CONTENT_OPS:
+        if one.op == "call" and not kind and (one.how not in CERTAIN_MUTATORS or not _known(context, base)):
+            return None
+        if one.op == "iadd" and not kind:
+            return None
+        if not kind and not _known(context, base):
+            return None
+        words = kind or "object"
+        return _claim(context, base, write, f"one {words} for all instances and all requests")
+    if one.op in ATTRIBUTE_OPS and context.resolver.classes(base):
+        return _claim(context, place, write, "one object for all instances and all requests")
+    return None
+
+
+def _known(context: Context, place: Place) -> bool:
+    """Whether the class body itself makes the object, out of classes of the program."""
+    return bool(context.resolver.classes(place))
+
+
+def _claim(context: Context, place: Place, write: SharedWrite, what: str) -> Claim:
+    base = place._replace(path="")
+    target, label = step_target(
+        place, write.write if write.place.kind != "C" else write.write._replace(op="bind")
+    )
+    binding = first_binding(context, base)
+    fixable = ""
+    if binding is not None and binding.refs in (("n:list",), ("n:dict",), ("n:set",)):
+        fixable = "unsafe"
+    return Claim(
+        "SG104",
+        target,
+        label,
+        what,
+        defined_at(context, base),
+        numeric=is_numeric(binding),
+        fixable=fixable,
+        defined_module=place.owner.partition(":")[0],
+    )

@@ -1,0 +1,131 @@
+"""Which files are audited, what their modules are called, and what they contain."""
+
+from __future__ import annotations
+
+import io
+import os
+import tokenize
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from stateguard.audit.notebook import read_notebook
+from stateguard.errors import ConfigError
+
+SUFFIXES = (".py", ".pyw", ".ipynb")
+MAX_BYTES = 64_000_000
+"""Larger files are reported as unreadable: they are data."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file to audit. ``shown`` is its path as findings print it, relative to the root where possible."""
+
+    path: Path
+    shown: str
+    module: str
+    is_package: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SourceText:
+    """The decoded source. ``cells`` maps notebook cells to lines; ``error`` says why there is none."""
+
+    text: str
+    cells: tuple[tuple[int, int], ...] = ()
+    error: str = ""
+
+
+def collect(paths: Iterable[Path], root: Path, exclude: tuple[str, ...]) -> list[SourceFile]:
+    """The files below ``paths``, each once. A file that is named itself is taken whatever ``exclude`` says.
+
+    Raises :class:`~stateguard.errors.ConfigError` when a path does not exist.
+    """
+    found: dict[str, SourceFile] = {}
+    for path in paths:
+        if not path.exists():
+            raise ConfigError(f"there is no file or directory {str(path)!r}")
+        files = [path] if path.is_file() else _walk(path, exclude)
+        for file in files:
+            key = os.path.abspath(file)
+            if key not in found:
+                found[key] = _source_file(file, root)
+    return sorted(found.values(), key=lambda one: one.shown)
+
+
+def _walk(top: Path, exclude: tuple[str, ...]) -> Iterator[Path]:
+    exact = {pattern for pattern in exclude if not set(pattern) & set("*?[/")}
+    globs = [pattern for pattern in exclude if pattern not in exact]
+
+    def skipped(name: str, relative: str) -> bool:
+        return name in exact or any(
+            fnmatch(relative, pattern) if "/" in pattern else fnmatch(name, pattern) for pattern in globs
+        )
+
+    for directory, names, files in os.walk(top):
+        here = os.path.relpath(directory, top).replace(os.sep, "/")
+        prefix = "" if here == "." else here + "/"
+        names[:] = sorted(n for n in names if not skipped(n, prefix + n))
+        for name in sorted(files):
+            if name.endswith(SUFFIXES) and not skipped(name, prefix + name):
+                yield Path(directory, name)
+
+
+def _source_file(file: Path, root: Path) -> SourceFile:
+    absolute = Path(os.path.abspath(file))
+    try:
+        shown = absolute.relative_to(root).as_posix()
+    except ValueError:
+        shown = absolute.as_posix()
+    is_package = file.name == "__init__.py"
+    return SourceFile(file, shown, module_name(absolute, root), is_package)
+
+
+def module_name(file: Path, root: Path) -> str:
+    """The dotted name under which the file is imported.
+
+    The package begins at the highest directory that has an ``__init__.py``. A file outside any package is
+    named after its path below the root, without a leading ``src``: namespace packages and scripts have no
+    marker.
+    """
+    parts = [file.stem] if file.name != "__init__.py" else []
+    directory = file.parent
+    has_package = (directory / "__init__.py").is_file()
+    if has_package:
+        while (directory / "__init__.py").is_file() and directory != directory.parent:
+            parts.insert(0, directory.name)
+            directory = directory.parent
+        return ".".join(parts)
+    try:
+        above = list(directory.relative_to(root).parts)
+    except ValueError:
+        above = []
+    if above and above[0] in ("src", "lib", "python"):
+        above = above[1:]
+    return ".".join([*above, *parts]) or file.stem
+
+
+def decode(data: bytes) -> SourceText:
+    """Source bytes as text, by their byte order mark or coding comment, as Python itself decodes them."""
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+        text = data.decode(encoding)
+    except (SyntaxError, LookupError, UnicodeDecodeError) as error:
+        return SourceText("", error=f"cannot be decoded: {error}")
+    return SourceText(text)
+
+
+def read(file: SourceFile, data: bytes | None = None) -> SourceText:
+    """The text of a file, or why there is none. Never raises for what the file contains."""
+    if data is None:
+        try:
+            if file.path.stat().st_size > MAX_BYTES:
+                return SourceText("", error="is too large to be source code")
+            data = file.path.read_bytes()
+        except OSError as error:
+            return SourceText("", error=f"cannot be read: {error.strerror or error}")
+    if file.shown.endswith(".ipynb"):
+        text, cells, problem = read_notebook(data)
+        return SourceText(text, cells, problem)
+    return decode(data)

@@ -1,0 +1,124 @@
+"""Runtime evidence: which findings the guard has seen happen, and which leaks the audit did not find."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from stateguard.errors import ConfigError
+from stateguard.finding import AuditReport, Finding, MissedLeak
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeLeak:
+    """What matters of a recorded leak: the object, and the line that changed it."""
+
+    path: str
+    root: str
+    file: str
+    line: int
+    function: str
+
+
+def read_evidence(path: Path) -> list[RuntimeLeak]:
+    """Leaks from a file of ``Leak.to_dict()`` objects, one per line. Raises ``ConfigError``."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the evidence {path}: {error}") from error
+    found = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            leak = _leak(row)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(f"{path}:{number} is not a recorded leak: {error}") from error
+        found.append(leak)
+    return found
+
+
+def _leak(row: dict[str, Any]) -> RuntimeLeak:
+    location = row.get("location") or {}
+    path = str(row["path"])
+    return RuntimeLeak(
+        path,
+        str(row.get("root") or path),
+        str(location.get("file", "")),
+        int(location.get("line", 0)),
+        str(location.get("function", "")),
+    )
+
+
+def confirm(report: AuditReport, leaks: Sequence[RuntimeLeak], root: Path) -> AuditReport:
+    """The report with a count on every finding that happened, and the leaks that no finding explains."""
+    counts = [0] * len(report.findings)
+    missed: dict[tuple[str, str, int], tuple[RuntimeLeak, int]] = {}
+    for leak in leaks:
+        matches = [index for index, one in enumerate(report.findings) if _explains(one, leak, root)]
+        if matches:
+            for index in matches:
+                counts[index] += 1
+        else:
+            key = (leak.root, leak.file, leak.line)
+            _, number = missed.get(key, (leak, 0))
+            missed[key] = (leak, number + 1)
+    findings = tuple(
+        replace(one, confirmed=count, confidence="high") if count else one
+        for one, count in zip(report.findings, counts, strict=True)
+    )
+    rows = tuple(
+        MissedLeak(
+            leak.root, _relative(leak.file, root), leak.line, leak.function, number, _why(report, leak, root)
+        )
+        for leak, number in missed.values()
+    )
+    return replace(report, findings=findings, missed=rows, evidence=len(leaks))
+
+
+def _explains(finding: Finding, leak: RuntimeLeak, root: Path) -> bool:
+    """Whether they are about the same object, or about the same line."""
+    if leak.line and any(
+        w.line <= leak.line <= w.end_line and _same_file(w.file, leak.file, root) for w in finding.writes
+    ):
+        return True
+    target = finding.target
+    if not target:
+        return False
+    if target not in (leak.root, leak.path):
+        starts = leak.path.startswith(target) and leak.path[len(target) : len(target) + 1] in (
+            ".",
+            "[",
+            "(",
+            "",
+        )
+        ends = leak.root.endswith("." + target) or target.endswith("." + leak.root)
+        return starts or ends
+    return True
+
+
+def _same_file(shown: str, recorded: str, root: Path) -> bool:
+    if not recorded:
+        return False
+    if shown == recorded or str(root / shown) == recorded:
+        return True
+    return recorded.replace("\\", "/").endswith("/" + shown)
+
+
+def _relative(file: str, root: Path) -> str:
+    try:
+        return Path(file).relative_to(root).as_posix()
+    except ValueError:
+        return file
+
+
+def _why(report: AuditReport, leak: RuntimeLeak, root: Path) -> str:
+    if not leak.file:
+        return "the guard did not learn which line changed it"
+    if "site-packages" in leak.file or not (root / _relative(leak.file, root)).exists():
+        return "the line is outside the audited files"
+    return "no finding names it: ranked below the threshold, suppressed, or written dynamically"

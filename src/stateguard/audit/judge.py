@@ -1,0 +1,162 @@
+"""How bad a write is: what it does, what it holds, and who can reach it.
+
+The roles, mildest first. ``counter``: a number goes up. ``lazy``: created when first needed. ``memo``: looked
+for before it is stored. ``registration``: set-up code that no request is seen to reach. ``tasks``: background tasks, kept until they are done. ``reset``: emptied or
+set to ``None``. ``keyed``: stored under a computed key, so each caller has an entry of its own. ``seen``: a
+set of things already met. ``paired``: added and removed again. ``plain``: everything else, the leak.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stateguard.audit.effects import SharedWrite
+from stateguard.audit.facts import FunctionFacts
+from stateguard.audit.program import Program
+from stateguard.audit.reach import Reach
+from stateguard.audit.walk.names import REMOVERS, REQUEST_PROXIES
+from stateguard.finding import Certainty
+from stateguard.leak import Severity
+
+_REGISTRATION = re.compile(
+    r"^_?(un)?(register|configure|config|setup|set_up|init|initiali[sz]e|install|enable|disable|patch|unpatch|"
+    r"monkeypatch|bootstrap|load|reload|shutdown|close|start|stop|connect|teardown|add_(plugin|handler|type|converter|"
+    r"provider|backend|extension|filter|hook|command|parser|encoder|decoder))(_|$)",
+    re.IGNORECASE,
+)
+_REQUEST_NAMES = re.compile(
+    r"(^|_)(request|req|user|username|user_id|uid|session|sid|token|api_key|apikey|key|password|secret|message|msg|text|"
+    r"prompt|query|question|body|payload|form|cookie|cookies|headers|auth|account|tenant|customer|email|ip|scope|"
+    r"environ|websocket|ws|history)s?($|_)",
+    re.IGNORECASE,
+)
+_LIVE_OBJECTS = re.compile(
+    r"(^|_)(websocket|ws|conn|connection|client|sock|socket|queue|task|fut|future|subscriber|stream|listener|sid|peer|"
+    r"timer|job|thread|process|proc|t)s?($|_)",
+    re.IGNORECASE,
+)
+
+_KEYED = re.compile(r"(?<!!)\[\]")
+"""An item taken by a computed key: each caller has its own."""
+
+_NOTE_ROLES = frozenset({"counter", "lazy", "memo", "registration", "tasks"})
+_LOW_ROLES = frozenset({"reset", "keyed", "seen", "paired", "sum"})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judgement of one write. ``holds`` names the request data that is stored."""
+
+    role: str
+    severity: Severity
+    status: str
+    holds: str
+
+
+class Judge:
+    """Judges the writes of one shared object at a time."""
+
+    def __init__(self, program: Program, reach: Reach) -> None:
+        self.program = program
+        self.reach = reach
+
+    def status(self, write: SharedWrite) -> str:
+        """``request``, ``unknown`` or ``startup``, for the function that named the shared object."""
+        status = self.reach.status(write.root)
+        if status == "unknown" and write.function != write.root:
+            return status if self.reach.status(write.function) != "startup" else "startup"
+        return status
+
+    def verdicts(self, writes: Sequence[SharedWrite], numeric: bool) -> list[Verdict]:
+        """One verdict for each write; writes of the same object explain each other (added, removed again)."""
+        removes = any(w.write.op == "delitem" or w.write.how in REMOVERS for w in writes)
+        tasks = removes and any(_is_task(w.write.value) for w in writes)
+        return [self._verdict(w, removes, tasks, numeric) for w in writes]
+
+    def _verdict(self, write: SharedWrite, removes: bool, tasks: bool, numeric: bool) -> Verdict:
+        status = self.status(write)
+        facts = self.program.functions[write.function].facts
+        holds = self._held(write, facts)
+        role = self._role(write, facts, status, removes, tasks, numeric, holds)
+        severity: Severity
+        if role in _NOTE_ROLES:
+            severity = "note"
+        elif role in _LOW_ROLES:
+            severity = "low" if status == "request" or not self.reach.has_entries else "note"
+        elif status == "request" and holds:
+            severity = "critical"
+        else:
+            severity = "high"
+        return Verdict(role, severity, status, holds)
+
+    def _held(self, write: SharedWrite, facts: FunctionFacts) -> str:
+        """The first parameter or request object that the stored value comes from."""
+        taint = write.write.taint
+        for name in taint:
+            if name in REQUEST_PROXIES:
+                return name
+        for name in taint:
+            if _REQUEST_NAMES.search(name):
+                return name
+        return next((n for n in taint if n in facts.params), "")
+
+    def _role(
+        self,
+        write: SharedWrite,
+        facts: FunctionFacts,
+        status: str,
+        removes: bool,
+        tasks: bool,
+        numeric: bool,
+        holds: str,
+    ) -> str:
+        one = write.write
+        if "c" in one.flags:
+            return "counter"
+        if numeric and one.op in ("bind+", "attr+", "item+"):
+            return "sum"
+        if one.guard in ("lazy", "memo"):
+            if one.guard == "lazy" and holds and _REQUEST_NAMES.search(holds) and "key" not in holds:
+                return "plain"
+            if one.guard == "memo" and one.key and holds and _REQUEST_NAMES.search(holds):
+                return "plain"
+            return one.guard
+        if one.guard == "seen":
+            return "seen"
+        name = facts.name
+        if status != "request" and (_REGISTRATION.search(name) or "registr" in facts.qual.lower()):
+            return "registration"
+        if one.value == ("k:none",) and one.op in ("bind", "attr", "item"):
+            return "reset"
+        if one.op in ("delitem", "delattr", "unbind") or one.how == "clear":
+            return "reset"
+        if tasks and (one.how in REMOVERS or _is_task(one.value)):
+            return "tasks"
+        if removes and (one.how in REMOVERS or self._live(one.taint, one.value)):
+            return "paired"
+        if one.op in ("item", "item+") and not one.key:
+            return "keyed"
+        if one.how == "setdefault" and not one.key:
+            return "keyed"
+        if _KEYED.search(write.place.path):
+            return "keyed"
+        return "plain"
+
+    @staticmethod
+    def _live(taint: tuple[str, ...], value: tuple[str, ...]) -> bool:
+        names = [*taint, *(re.split(r"[.:(]", ref)[-1].strip(")0123456789") for ref in value)]
+        return any(_LIVE_OBJECTS.search(n) for n in names if n)
+
+    def confidence(self, verdict: Verdict, certain: bool) -> Certainty:
+        """How sure the finding is. ``certain`` is false where the object's type is a guess."""
+        if verdict.status == "request":
+            return "high" if certain else "medium"
+        if not self.reach.has_entries:
+            return "medium" if certain else "low"
+        return "low"
+
+
+def _is_task(value: tuple[str, ...]) -> bool:
+    return any("create_task(" in ref or "ensure_future(" in ref or ".submit(" in ref for ref in value)

@@ -1,0 +1,1 @@
+"""How audit findings are printed: one format per module."""

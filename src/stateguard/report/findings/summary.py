@@ -1,0 +1,123 @@
+"""The last lines of a run: how many of what, where most of it is, what was left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from stateguard.finding import AuditReport
+from stateguard.leak import SEVERITIES
+from stateguard.report.findings.full import COLORS
+from stateguard.rules import RULES
+
+MAX_FILES = 5
+
+
+def render(report: AuditReport, tables: bool) -> RenderableType:
+    """Totals, and tables by rule and by file when there are enough findings to lose sight of."""
+    parts: list[RenderableType] = []
+    if tables and len(report.findings) > 5:
+        parts.extend([_by_rule(report), Text(""), _by_file(report), Text("")])
+    parts.append(_totals(report))
+    parts.extend(_left_out(report))
+    return Group(*parts)
+
+
+def _by_rule(report: AuditReport) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, title="By rule", title_justify="left", title_style="bold"
+    )
+    table.add_column("Rule")
+    table.add_column("")
+    table.add_column("Findings", justify="right")
+    table.add_column("Worst")
+    counts = Counter(f.rule for f in report.findings)
+    for code, number in sorted(counts.items()):
+        worst = max((f.severity for f in report.findings if f.rule == code), key=SEVERITIES.index)
+        table.add_row(code, RULES[code].summary, str(number), Text(worst, COLORS[worst]))
+    return table
+
+
+def _by_file(report: AuditReport) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, title="By file", title_justify="left", title_style="bold"
+    )
+    table.add_column("File")
+    table.add_column("Findings", justify="right")
+    table.add_column("Rules")
+    counts = Counter(f.file for f in report.findings)
+    for file, number in counts.most_common(MAX_FILES):
+        codes = Counter(f.rule for f in report.findings if f.file == file)
+        table.add_row(file, str(number), " ".join(f"{c}×{n}" if n > 1 else c for c, n in codes.most_common()))
+    rest = len(counts) - MAX_FILES
+    if rest > 0:
+        others = sum(counts.values()) - sum(n for _, n in counts.most_common(MAX_FILES))
+        table.add_row(Text(f"{rest} more files", "dim"), str(others), "")
+    return table
+
+
+def _totals(report: AuditReport) -> Text:
+    speed = f"{report.files:,} files, {report.lines:,} lines in {_seconds(report.seconds)}"
+    if report.cached:
+        speed += " (cached)" if report.cached == report.files else f" ({report.cached:,} cached)"
+    entries = f"{report.entry_points:,} entry points" if report.entry_points else "no entry points"
+    text = Text()
+    if not report.findings:
+        text.append("✓ No shared state that requests change. ", "bold green")
+    else:
+        counts = Counter(f.severity for f in report.findings)
+        text.append(f"✗ {len(report.findings)} finding{'s' if len(report.findings) != 1 else ''}: ", "bold")
+        for index, severity in enumerate(s for s in reversed(SEVERITIES) if counts[s]):
+            text.append(", " if index else "")
+            text.append(f"{counts[severity]} {severity}", COLORS[severity])
+        text.append(". ")
+    return text.append(f"{speed}, {entries}.", "dim")
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _left_out(report: AuditReport) -> list[RenderableType]:
+    found: list[RenderableType] = []
+    safe = sum(f.fixable == "safe" for f in report.findings)
+    unsafe = sum(f.fixable == "unsafe" for f in report.findings)
+    if safe or unsafe:
+        parts = [f"{safe} with --fix"] if safe else []
+        if unsafe:
+            parts.append(f"{unsafe} with --fix --unsafe-fixes")
+        found.append(Text(f"  Can be repaired: {', '.join(parts)} (add --diff to look first).", "green"))
+    quiet = {name: number for name, number in report.hidden if name != "confidence"}
+    if quiet:
+        total = sum(quiet.values())
+        words = "counters, caches and lazy initialisation" if set(quiet) == {"note"} else "quieter findings"
+        least = min(quiet, key=SEVERITIES.index)
+        found.append(Text(f"  {total} not shown: {words} (--min-severity {least} shows them).", "dim"))
+    unsure = dict(report.hidden).get("confidence", 0)
+    if unsure:
+        found.append(Text(f"  {unsure} below the confidence threshold.", "dim"))
+    if report.baselined:
+        found.append(Text(f"  {report.baselined} known from the baseline.", "dim"))
+    if report.suppressed:
+        found.append(Text(f"  {report.suppressed} suppressed by comments.", "dim"))
+    if report.stale_baseline:
+        number = len(report.stale_baseline)
+        found.append(
+            Text(
+                f"  {number} in the baseline no longer exist: write it again with --write-baseline.", "yellow"
+            )
+        )
+    if report.evidence:
+        confirmed = sum(bool(f.confirmed) for f in report.findings)
+        found.append(
+            Text(
+                f"  Evidence: {report.evidence} runtime leaks confirm {confirmed} findings; "
+                f"{len(report.missed)} were not found by the audit.",
+                "magenta",
+            )
+        )
+    return found
