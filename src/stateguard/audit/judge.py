@@ -1,9 +1,10 @@
 """How bad a write is: what it does, what it holds, and who can reach it.
 
-The roles, mildest first. ``counter``: a number goes up. ``lazy``: created when first needed. ``memo``: looked
-for before it is stored. ``registration``: set-up code that no request is seen to reach. ``tasks``: background tasks, kept until they are done. ``reset``: emptied or
-set to ``None``. ``keyed``: stored under a computed key, so each caller has an entry of its own. ``seen``: a
-set of things already met. ``paired``: added and removed again. ``plain``: everything else, the leak.
+The roles, mildest first. ``counter``: a number goes up. ``lazy``: created when first needed. ``memo``:
+looked for before it is stored. ``tasks``: background tasks, kept until they are done. ``registration``:
+set-up code that no request is seen to reach. ``reset``: emptied or set to ``None``. ``keyed``: stored
+under a computed key, so each caller has an entry of its own. ``seen``: a set of things already met.
+``paired``: added and removed again. ``plain``: everything else, the leak.
 """
 
 from __future__ import annotations
