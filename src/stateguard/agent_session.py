@@ -6,7 +6,7 @@ with a class of your own.
 
 from __future__ import annotations
 
-import uuid
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -63,7 +63,7 @@ class AgentSession:
     hold (dates, ``Decimal``, ``UUID``, ``bytes``, tuples and sets are kept as what they are).
     """
 
-    session_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    session_id: str = field(default_factory=lambda: os.urandom(16).hex())
     user_id: str | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     tool_results: dict[str, Any] = field(default_factory=dict)

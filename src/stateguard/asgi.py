@@ -2,7 +2,8 @@
 
 ``app.add_middleware(StateGuardMiddleware, watch=["myapp", "myapp.*"])`` on Starlette, FastAPI and others, or
 ``app = StateGuardMiddleware(app, watch=[...])`` around any ASGI 3 application. Options are those of
-:class:`stateguard.Guard`; ``guard=`` shares one guard between several applications.
+:class:`stateguard.Guard`; ``guard=`` shares one guard between several applications. ``store=``,
+``session_id=`` and ``user_id=`` keep sessions between requests: see :func:`stateguard.sessions.bind`.
 
 The guarded request lasts until the application returns: streamed body, background tasks and websocket
 sessions included. Messages, exceptions, cancellation and back-pressure pass through untouched. Scopes other
@@ -21,9 +22,15 @@ from stateguard.errors import ConfigError
 from stateguard.guard import Guard
 from stateguard.leak import RequestInfo
 from stateguard.request_data import RequestData
+from stateguard.sessions.asgi import ASGISessions
+from stateguard.sessions.binding import bind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
+
+    from stateguard.sessions.base import SessionStore
+    from stateguard.sessions.binding import OnStoreError
+    from stateguard.sessions.identity import Request
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -40,7 +47,18 @@ ID_LENGTH = 128
 class StateGuardMiddleware:
     """See the module's text; ``.guard`` is the guard, ``.app`` the wrapped application."""
 
-    def __init__(self, app: ASGIApp, *, guard: Guard | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        guard: Guard | None = None,
+        store: SessionStore | None = None,
+        session_id: object = None,
+        user_id: Callable[[Request], str | None] | None = None,
+        session_log: str | None = "history",
+        on_store_error: OnStoreError = "fail",
+        **options: Any,
+    ) -> None:
         if guard is not None and options:
             raise ConfigError(
                 f"give either guard= or options, not both: {', '.join(sorted(options))} would be ignored"
@@ -53,10 +71,19 @@ class StateGuardMiddleware:
                 '"contextvar" for ASGI applications'
             )
         self.guard.add_app(app)
+        binding = bind(
+            store,
+            session_id,
+            user_id=user_id,
+            session_factory=self.guard.config.session_factory,
+            log=session_log,
+            on_store_error=on_store_error,
+        )
+        self._served: ASGIApp = app if binding is None else ASGISessions(app, binding)
 
     def __getattr__(self, name: str) -> Any:
         # The middleware stands where the application stood: `app.state` and the like must still be found.
-        if name.startswith("__") or name in ("app", "guard"):
+        if name.startswith("__") or name in ("app", "guard", "_served"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.app, name)
 
@@ -79,7 +106,7 @@ class StateGuardMiddleware:
         token = request.scope.enter()
         if guard.watcher is None:
             try:
-                return await self.app(scope, receive, send)
+                return await self._served(scope, receive, send)
             finally:
                 request.scope.leave(token)
                 request.scope.close()
@@ -87,7 +114,7 @@ class StateGuardMiddleware:
         guard.follow(request)
         failed = True
         try:
-            served = self.app(scope, _noting(receive, request), _guarding(send, request))
+            served = self._served(scope, _noting(receive, request), _guarding(send, request))
             result = await drive(served, request)
             failed = False
         finally:

@@ -126,6 +126,10 @@ class Scope:
             raise NoActiveScope(_ENDED)
         self.values[SESSION] = session
 
+    def provide(self, factory: Callable[[], Any]) -> None:
+        """Let ``factory`` make the session, if nobody has asked for it yet (a session store does this)."""
+        self._factory = factory
+
     @property
     def has_session(self) -> bool:
         """Whether the session exists already: asking does not make it."""

@@ -2,7 +2,8 @@
 
 ``app.wsgi_app = StateGuardMiddleware(app.wsgi_app, watch=["myapp", "myapp.*"])`` on Flask, or
 ``application = StateGuardMiddleware(application, watch=[...])`` around any WSGI application. Options are
-those of :class:`stateguard.Guard`; ``guard=`` shares one guard between several applications.
+those of :class:`stateguard.Guard`; ``guard=`` shares one guard between several applications. ``store=``,
+``session_id=`` and ``user_id=`` keep sessions between requests: see :func:`stateguard.sessions.bind`.
 
 The guarded request lasts until the body is exhausted or closed. ``environ``, ``start_response``, lists,
 file wrappers and everything else pass through as the objects they are; only a body that is produced
@@ -21,12 +22,17 @@ from stateguard.errors import ConfigError
 from stateguard.guard import Guard
 from stateguard.leak import RequestInfo
 from stateguard.request_data import RequestData
+from stateguard.sessions.binding import bind
+from stateguard.sessions.wsgi import WSGISessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextvars import Token as VarToken
 
     from stateguard.scope import Token
+    from stateguard.sessions.base import SessionStore
+    from stateguard.sessions.binding import OnStoreError
+    from stateguard.sessions.identity import Request
 
 ID_LENGTH = 128
 
@@ -35,7 +41,16 @@ class StateGuardMiddleware:
     """See the module's text; ``.guard`` is the guard, ``.app`` the wrapped application."""
 
     def __init__(
-        self, app: Callable[..., Iterable[bytes]], *, guard: Guard | None = None, **options: Any
+        self,
+        app: Callable[..., Iterable[bytes]],
+        *,
+        guard: Guard | None = None,
+        store: SessionStore | None = None,
+        session_id: object = None,
+        user_id: Callable[[Request], str | None] | None = None,
+        session_log: str | None = "history",
+        on_store_error: OnStoreError = "fail",
+        **options: Any,
     ) -> None:
         if guard is not None and options:
             raise ConfigError(
@@ -44,9 +59,18 @@ class StateGuardMiddleware:
         self.app = app
         self.guard = guard if guard is not None else Guard(**options)
         self.guard.add_app(app)
+        binding = bind(
+            store,
+            session_id,
+            user_id=user_id,
+            session_factory=self.guard.config.session_factory,
+            log=session_log,
+            on_store_error=on_store_error,
+        )
+        self._served: Callable[..., Iterable[bytes]] = app if binding is None else WSGISessions(app, binding)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in ("app", "guard"):
+        if name.startswith("__") or name in ("app", "guard", "_served"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.app, name)
 
@@ -66,7 +90,7 @@ class StateGuardMiddleware:
         complete = False
         try:
             guard.take_residue(request)
-            body = self.app(environ, start_response)
+            body = self._served(environ, start_response)
             complete = type(body) in (list, tuple, bytes) or _is_file(body, environ)
         except BaseException:
             complete = True

@@ -121,16 +121,23 @@ class Checkout(Generic[T]):
         token = new_token()
         deadline = time.monotonic() + self.policy.lock_wait
         pause = 0.005
-        while not (yield Step("acquire", (self.id, token, self.policy.lock_lease))):
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise SessionLocked(
-                    f"session {self.id!r}: another request of this conversation holds it, and did so for the "
-                    f"{self.policy.lock_wait:g} s that this one waited (lock_wait=)",
-                    self.id,
-                )
-            yield Step("sleep", (min(left, pause * (0.5 + random.random())),))
-            pause = min(pause * 1.5, 0.25)
+        try:
+            while not (yield Step("acquire", (self.id, token, self.policy.lock_lease))):
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise SessionLocked(
+                        f"session {self.id!r}: another request of this conversation holds it, and did so for "
+                        f"the {self.policy.lock_wait:g} s that this one waited (lock_wait=)",
+                        self.id,
+                    )
+                yield Step("sleep", (min(left, pause * (0.5 + random.random())),))
+                pause = min(pause * 1.5, 0.25)
+        except (Exception, GeneratorExit):
+            raise
+        except BaseException:  # cancelled: the store may have given the lock without our hearing of it
+            self.lock_token = token
+            yield from self.unlock()
+            raise
         self.lock_token = token
 
     def unlock(self) -> Steps[None]:
@@ -189,6 +196,16 @@ class Checkout(Generic[T]):
             return True
         yield from self.settle(head, items)
         return True
+
+    def has_grown(self) -> bool:
+        """Whether there is something to save, by a look at the fields and at the number of messages.
+
+        Costs the same however long the history is, and misses edits inside it: :meth:`save` finds those.
+        """
+        if self.detached:
+            return False
+        head, items = self.pack()
+        return (0 if items is None else len(items)) != _count(self.loaded) or not same(head, self.loaded.head)
 
     def changed_log(self, head: dict[str, Any], items: list[Any] | None) -> tuple[int, tuple[str, ...]]:
         """How many stored items stay, and the texts of those to put after them."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -58,7 +58,9 @@ async def arun(store: SessionStore, steps: Steps[R]) -> R:
         result = failure = None
         try:
             result = _asynchronous(store, step)(*step.args, **(step.kwargs or {}))
-            if hasattr(result, "__await__"):
+            if step.name == "release":
+                result = await _shielded(result)
+            elif hasattr(result, "__await__"):
                 result = await result
         except BaseException as error:
             failure = error
@@ -84,6 +86,17 @@ def _asynchronous(store: SessionStore, step: Step) -> Callable[..., Any]:
     import asyncio
 
     return asyncio.sleep
+
+
+async def _shielded(work: Coroutine[Any, Any, Any]) -> Any:
+    """Finish ``work`` although the caller has been cancelled: a lock must be given back all the same."""
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+        with trio.CancelScope(shield=True):
+            return await work
+    import asyncio
+
+    return await asyncio.shield(asyncio.ensure_future(work))
 
 
 def _call(fn: Callable[..., Any], *args: Any) -> Any:
