@@ -209,7 +209,7 @@ class Guard:
         with self._lock:
             try:
                 self.watcher.start()
-                self.finder.start(self.watcher.members())
+                self.finder.start(self.watcher.members(), len(self.watcher.graph))
                 self._started = True
             except Exception:
                 self._failed("taking the baseline")
@@ -421,7 +421,7 @@ class Guard:
         started = perf_counter_ns()
         self._ledger.about_to_look()
         try:
-            if self._strict and not (brief and line):
+            if (self._strict or line) and not (brief and line):
                 seen = watcher.check()
             elif brief:
                 seen = watcher.check_hot()
@@ -494,7 +494,7 @@ class Guard:
     def _location(self, seen: Seen, request: GuardedRequest | None) -> Location | None:
         if request is None or not self.finder.armed:
             return None
-        if seen.fresh and self.finder.mode != "always":
+        if seen.fresh and not self.finder.thorough:
             return None  # nobody looked at this node after each line: it is not known which one wrote
         for thread, running in self._ledger.threads().items():
             if running is request:
@@ -507,7 +507,7 @@ class Guard:
             return
         try:
             if not self._looking:
-                self._look(brief=self.finder.mode != "always", line=True)
+                self._look(brief=not self.finder.thorough, line=True)
         finally:
             self._lock.release()
 

@@ -31,6 +31,9 @@ SECONDS = 60.0
 LINES = 200_000
 """Line events that one arming may cost before it gives up for the time being."""
 
+SMALL = 2_000
+"""Nodes up to which comparing everything after each line is cheap."""
+
 ATTEMPTS = 5
 """Armings for one root: a change that is never met again while somebody looks stays without a line."""
 
@@ -42,6 +45,8 @@ class Finder:
         self.mode = mode
         self.armed = False
         self.why_not = ""
+        self.thorough = mode == "always"
+        """Whether all state is compared after each line, or only what has changed before."""
         self._ledger = ledger
         self._look = look
         self._tracer: LineTracer | None = None
@@ -54,8 +59,9 @@ class Finder:
 
     # -- arming ----------------------------------------------------------------------------------
 
-    def start(self, modules: dict[str, Any]) -> None:
-        """The guard has taken its baseline of these modules."""
+    def start(self, modules: dict[str, Any], nodes: int) -> None:
+        """The guard has taken its baseline of these modules: so many nodes."""
+        self.thorough = self.mode == "always" or nodes <= SMALL
         self._files = watched_files(modules)
         if self.mode == "always":
             self._arm()

@@ -212,7 +212,8 @@ class Watcher:
             names = root == path and self.paths.is_namespace(difference.node)
             for change in changes:
                 whole = path + change.suffix
-                found.append(Seen(whole, whole if names else root, change, difference.node))
+                own = whole if names else root
+                found.append(Seen(whole, own, change, difference.node, difference.fresh))
         return found
 
     # -- thread-locals ---------------------------------------------------------------------------
