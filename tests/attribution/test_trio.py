@@ -1,0 +1,69 @@
+"""The same on trio: the driver for the request itself, an instrument for the tasks it starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+import trio
+
+from tests.attribution import shared
+from tests.attribution.driver import exact, guarding, innocents, serve
+
+
+async def nursery(user: str) -> None:
+    async with trio.open_nursery() as tasks:
+        tasks.start_soon(shared.child, user)
+
+
+async def deep(user: str) -> None:
+    async with trio.open_nursery() as tasks:
+        tasks.start_soon(nursery, user)
+
+
+async def cancelled(user: str) -> None:
+    with trio.CancelScope() as scope:
+        try:
+            scope.cancel()
+            await trio.sleep(5)
+        except trio.Cancelled:
+            shared.append(user)
+            raise
+
+
+WAYS: dict[str, Any] = {
+    "direct": shared.direct,
+    "nursery": nursery,
+    "deep": deep,
+    "anyio": shared.anyio_group,
+    "async_generator": shared.async_generator,
+    "cancelled": cancelled,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_write_is_exact_at_first_occurrence(way: str) -> None:
+    with guarding() as guard:
+        trio.run(serve, guard, WAYS[way])
+        assert len(exact(guard.leaks)) == len(guard.leaks) == 4
+        assert innocents(guard.leaks) == []
+
+
+async def _trio_thread(user: str) -> None:
+    await trio.to_thread.run_sync(shared.append, user)
+
+
+async def _anyio_thread(user: str) -> None:
+    await anyio.to_thread.run_sync(shared.append, user)
+
+
+@pytest.mark.parametrize("work", [_trio_thread, _anyio_thread])
+def test_threads(work: Any) -> None:
+    with guarding() as guard:
+        trio.run(serve, guard, work, 4)
+        assert [leak.request.id for leak in exact(guard.leaks)] == ["guilty-0"]
+        trio.run(serve, guard, work)
+        assert innocents(guard.leaks) == []
+        assert len(guard.leaks) == 5
