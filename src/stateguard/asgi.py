@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
     ASGIApp = Callable[[Scope, Receive, Send], Awaitable[Any]]
 
-_STARTS = frozenset({"http.response.start", "websocket.accept"})
+_STARTS = ("http.response.start", "websocket.accept", "websocket.close", "websocket.http.response.start")
+"""The messages that begin an answer: from then on the client sees a broken one where the guard raises."""
 
 ID_LENGTH = 128
 """An incoming ``X-Request-ID`` longer than this, or not printable, is not used."""
@@ -95,27 +96,22 @@ class StateGuardMiddleware:
             if kind == "lifespan" and guard.mode == "on":
                 return await self.app(scope, receive, _after_startup(send, guard))
             return await self.app(scope, receive, send)
-        outer = current.get()
-        headers = scope.get("headers") or ()
-        while outer is not None:
-            # The same exchange, seen by a second copy of the middleware: the list of headers is its identity.
-            if outer.active and outer.guard is guard and outer.headers is headers:
-                return await self.app(scope, receive, send)
-            outer = outer.outer
-        request = self._open(scope, headers)
+        exchange = _exchange(scope)
+        inherited = current.get()
+        around = () if inherited is None else inherited.same_exchange(exchange)
+        if any(request.guard is guard for request in around):
+            return await self.app(scope, receive, send)  # wrapped twice
+        request = self._open(scope, exchange, around[0] if around else None)
         token = request.scope.enter()
-        if guard.watcher is None:
-            try:
-                return await self._served(scope, receive, send)
-            finally:
-                request.scope.leave(token)
-                request.scope.close()
         mark = current.set(request)
-        guard.follow(request)
         failed = True
         try:
-            served = self._served(scope, _noting(receive, request), _guarding(send, request))
-            result = await drive(served, request)
+            if guard.watcher is None:
+                result = await self._served(scope, receive, send)
+            else:
+                guard.follow(request)
+                served = self._served(scope, _noting(receive, request), _guarding(send, request))
+                result = await drive(served, request)
             failed = False
         finally:
             # No await in here: a cancelled trio scope would raise a second time.
@@ -123,43 +119,68 @@ class StateGuardMiddleware:
             with contextlib.suppress(ValueError):
                 current.reset(mark)
             request.scope.leave(token)
-            request.scope.close()
-            if not failed and not request.responding:
-                error = guard.violation(request)
-                if error is not None:
-                    raise error
+            request.close_scope()
+        if not failed and not request.responding:
+            error = guard.violation(request) or request.tainted
+            if error is not None:
+                raise error
         return result
 
-    def _open(self, scope: Scope, headers: Any) -> GuardedRequest:
+    def _open(self, scope: Scope, exchange: Any, around: GuardedRequest | None) -> GuardedRequest:
         guard = self.guard
-        id_ = None
-        for name, value in headers:
-            if name == b"x-request-id":
-                id_ = _sane(value)
-        kind = scope["type"]
-        method = scope.get("method") or ("WEBSOCKET" if kind == "websocket" else "")
-        info = RequestInfo(id_ or guard.new_id(), kind, method, scope.get("path") or "")
-        if guard.watcher is None:
-            return guard.open(info, None)
-        app = scope.get("app")
-        if app is not None:
-            guard.add_app(app)
-        client = scope.get("client")
-        query = scope.get("query_string") or b""
-        data = RequestData(
-            query.decode("latin-1") if isinstance(query, bytes) else str(query),
-            headers,
-            str(client[0]) if client else "",
-        )
-        guard.adopt_thread()
-        request = guard.open(info, data)
-        request.headers = headers
+        try:
+            info, data = _describe(scope, guard, around)
+        except Exception:
+            guard.note_failure("reading the request")
+            info, data = RequestInfo(guard.new_id(), str(scope.get("type")), "", ""), None
+        if guard.watcher is not None:
+            app = scope.get("app")
+            if app is not None:
+                guard.add_app(app)
+            guard.adopt_thread()
+        request = guard.open(info, data, around)
+        request.headers = exchange
         return request
+
+
+def _exchange(scope: Scope) -> Any:
+    """What tells one exchange from another: the list of headers, which survives shallow copies of a scope.
+
+    An empty tuple is one object for everybody; then only the scope itself is left.
+    """
+    headers = scope.get("headers")
+    return headers if type(headers) is list or headers else scope
+
+
+def _describe(
+    scope: Scope, guard: Guard, around: GuardedRequest | None
+) -> tuple[RequestInfo, RequestData | None]:
+    headers = scope.get("headers")
+    if type(headers) is not list and type(headers) is not tuple:
+        headers = ()  # the specification allows any iterable: reading a one-shot one would use it up
+    id_ = None if around is None else around.info.id
+    if id_ is None:
+        for pair in headers:
+            if len(pair) == 2 and type(pair[0]) is bytes and pair[0].lower() == b"x-request-id":
+                id_ = _sane(pair[1])
+    kind = scope["type"]
+    method = scope.get("method") or ("WEBSOCKET" if kind == "websocket" else "")
+    info = RequestInfo(id_ or guard.new_id(), kind, str(method), str(scope.get("path") or ""))
+    if guard.watcher is None:
+        return info, None
+    client = scope.get("client")
+    query = scope.get("query_string") or b""
+    data = RequestData(
+        query.decode("latin-1") if isinstance(query, bytes) else str(query),
+        headers,
+        str(client[0]) if client else "",
+    )
+    return info, data
 
 
 def _sane(value: Any) -> str | None:
     """An incoming request id, unless it could garble a log."""
-    if not isinstance(value, bytes) or not 0 < len(value) <= ID_LENGTH:
+    if type(value) is not bytes or not 0 < len(value) <= ID_LENGTH:
         return None
     text = value.decode("latin-1")
     return text if text.isascii() and text.isprintable() else None
@@ -170,23 +191,31 @@ def _after_startup(send: Send, guard: Guard) -> Send:
 
     async def send_and_start(message: Message) -> None:
         await send(message)
-        if message.get("type") == "lifespan.startup.complete":
+        if _type(message) == "lifespan.startup.complete":
             guard.start()
 
     return send_and_start
 
 
+def _type(message: Any) -> Any:
+    """The type of a message; ``None`` for what is none: it is for the server to say so."""
+    return message.get("type") if isinstance(message, dict) else None
+
+
 def _noting(receive: Receive, request: GuardedRequest) -> Receive:
     """Pass messages on, and note what the client sent: a leak of it is the worst kind."""
     data = request.data
+    if data is None:
+        return receive
 
     async def receive_and_note() -> Message:
         message = await receive()
-        if data is not None and "body" in message:
-            data.add_body(message["body"])
-        elif data is not None and message.get("type") == "websocket.receive":
+        if isinstance(message, dict):
+            data.add_body(message.get("body"))
+            data.add_body(message.get("bytes"))
             text = message.get("text")
-            data.add_body(text.encode("utf-8", "replace") if text else message.get("bytes"))
+            if type(text) is str:
+                data.add_body(text.encode("utf-8", "replace"))
         return message
 
     return receive_and_note
@@ -198,15 +227,13 @@ def _guarding(send: Send, request: GuardedRequest) -> Send:
 
     async def send_if_clean(message: Message) -> None:
         if not request.responding:
-            if guard.raises and message.get("type") in _STARTS:
+            start = _type(message) in _STARTS
+            if start and guard.raises:
                 guard.look_within(request)
-                error = guard.violation(request)
-                if error is not None:
-                    request.tainted = error
+                request.tainted = request.tainted or guard.violation(request)
             if request.tainted is not None:
                 raise request.tainted
-            if message.get("type") in _STARTS:
-                request.responding = True
+            request.responding = start
         await send(message)
 
     return send_if_clean

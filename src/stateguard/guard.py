@@ -6,14 +6,16 @@ import logging
 import os
 import sys
 import threading
+import traceback
 import weakref
 from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import wraps
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from itertools import count
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from stateguard.agent_session import AgentSession
 from stateguard.allow import AllowList
@@ -22,8 +24,9 @@ from stateguard.attribution.finder import Finder
 from stateguard.attribution.handover import follow_threads, unfollow_threads
 from stateguard.attribution.ledger import Ledger
 from stateguard.attribution.request import GuardedRequest, current
+from stateguard.attribution.steps import drive
 from stateguard.config import Config, load_config
-from stateguard.errors import SharedStateMutated
+from stateguard.errors import ConfigError, SharedStateMutated
 from stateguard.leak import RequestInfo, at_least
 from stateguard.rating import Rater
 from stateguard.report.text import counted, fields, render_leak, render_summary
@@ -60,6 +63,9 @@ PATIENCE = 5.0
 
 FAILURES = 3
 """Internal failures after which a guard stops looking; the application goes on."""
+
+DISTINCT = 10_000
+"""Distinct leaks that are counted."""
 
 _guards: weakref.WeakSet[Guard] = weakref.WeakSet()
 
@@ -99,7 +105,7 @@ class Guard:
         self._period = perf_counter_ns()
         self._looking = False
         self._started = False
-        self._failures = 0
+        self._failures: dict[str, int] = {}
         self._leaks: deque[Leak] = deque(maxlen=self.config.keep)
         self._counts: dict[str, int] = {}
         self._latest: dict[str, Leak] = {}
@@ -166,33 +172,58 @@ class Guard:
         Gives it a scope of its own. In ``raise`` mode, raises
         :class:`~stateguard.errors.SharedStateMutated` at the end, unless the block itself failed.
         """
+        with self._request(name, method, id) as request:
+            yield request
+
+    @contextmanager
+    def _request(
+        self, name: str, method: str = "CALL", id: str | None = None, stepwise: bool = False
+    ) -> Iterator[GuardedRequest]:
         info = RequestInfo(id or self.new_id(), "call", method, name)
         request = self.open(info, None)
         token = request.scope.enter()
         mark = current.set(request)
-        self.begin(request)
+        if not stepwise:
+            self.begin(request)
         failed = True
         try:
             yield request
             failed = False
         finally:
-            self.end(request)
+            if not stepwise:
+                self.end(request)
             self.finish(request)
             with suppress(ValueError):  # a generator-based caller was moved to another context
                 current.reset(mark)
             request.scope.leave(token)
             request.scope.close()
-            if not failed:
-                error = self.violation(request)
-                if error is not None:
-                    raise error
+        error = None if failed else self.violation(request)
+        if error is not None:
+            raise error
 
     def guarded(self, function: Callable[P, T]) -> Callable[P, T]:
-        """Decorator: every call of ``function`` is a guarded request of that name."""
+        """Decorator: every call of ``function``, plain or ``async``, is a guarded request of that name.
+
+        Raises :class:`~stateguard.errors.ConfigError` for a generator function, whose call runs nothing yet.
+        """
+        if isgeneratorfunction(function) or isasyncgenfunction(function):
+            raise ConfigError(
+                f"guarded({function.__qualname__}): calling a generator function runs none of its code. Put "
+                'the loop that uses it into `with guard.request("name"):`'
+            )
+        name = getattr(function, "__qualname__", None) or type(function).__qualname__
+        if iscoroutinefunction(function):
+
+            @wraps(function)
+            async def call_async(*args: P.args, **kwargs: P.kwargs) -> Any:
+                with self._request(name, stepwise=True) as request:
+                    return await drive(function(*args, **kwargs), request)
+
+            return cast("Callable[P, T]", call_async)
 
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> T:
-            with self.request(function.__qualname__):
+            with self.request(name):
                 return function(*args, **kwargs)
 
         return call
@@ -255,13 +286,34 @@ class Guard:
 
     # -- one request -----------------------------------------------------------------------------
 
-    def open(self, info: RequestInfo, data: RequestData | None) -> GuardedRequest:
-        """Begin a request: a fresh scope, and a place in the list of requests in flight."""
-        scope = open_scope(info, session_factory=self._factory, carrier=self.config.scope)
-        request = GuardedRequest(self, info, data, scope, current.get())
-        watcher = self.watcher
-        if watcher is None or self.mode != "on":
-            return request
+    def open(
+        self, info: RequestInfo, data: RequestData | None, around: GuardedRequest | None = None
+    ) -> GuardedRequest:
+        """Begin a request: a fresh scope, and a place in the list of requests in flight.
+
+        ``around`` is the request of another guard around the same exchange: one exchange has one session.
+        """
+        outer = current.get()
+        while outer is not None and not outer.active:
+            outer = outer.outer  # inherited from an earlier request on this connection: not ours to keep
+        if around is not None and around.guard.gives_sessions_like(self):
+            request = GuardedRequest(self, info, data, around.scope, outer)
+            request.shares_scope = True
+        else:
+            scope = open_scope(info, session_factory=self._factory, carrier=self.config.scope)
+            request = GuardedRequest(self, info, data, scope, outer)
+        if self.watcher is not None and self.mode == "on":
+            try:
+                self._enlist(request, self.watcher)
+            except Exception:
+                self._failed("opening a request")
+        return request
+
+    def gives_sessions_like(self, other: Guard) -> bool:
+        """Whether a scope that one of the two opened does for both."""
+        return self._factory is other._factory and self.config.scope == other.config.scope
+
+    def _enlist(self, request: GuardedRequest, watcher: Watcher) -> None:
         if not self._started:
             self.start()
             follow_threads()
@@ -281,7 +333,6 @@ class Guard:
             self._flush()
         self._active[id(request)] = request
         self._window[id(request)] = request
-        return request
 
     def begin(self, request: GuardedRequest) -> None:
         """A stretch of work for ``request`` begins on this thread."""
@@ -362,9 +413,12 @@ class Guard:
 
     def follow(self, request: GuardedRequest) -> None:
         """Follow the tasks and the threads that ``request`` will start."""
-        follow_threads()
-        if not trio_tasks.follow_tasks(request):
-            asyncio_tasks.follow_tasks()
+        try:
+            follow_threads()
+            if not trio_tasks.follow_tasks(request):
+                asyncio_tasks.follow_tasks()
+        except Exception:
+            self._failed("following the tasks of a request")
 
     def finish(self, request: GuardedRequest) -> None:
         """The request is over: look at what is checked once per request, and let go of it."""
@@ -385,6 +439,15 @@ class Guard:
             self._active.pop(id(request), None)
         if self._pending:
             self._flush()
+
+    def abandon(self, request: GuardedRequest) -> None:
+        """The request will never end properly. Called by a finalizer, at any point of any code: no locks.
+
+        What it changed since the last look is seen at the next one.
+        """
+        request.active = False
+        self._active.pop(id(request), None)
+        request.close_scope()
 
     def violation(self, request: GuardedRequest) -> SharedStateMutated | None:
         """What to raise for ``request`` now, if its leaks call for it; each is handed out once."""
@@ -535,6 +598,9 @@ class Guard:
             if known is None or leak.location is not None or known.location is None:
                 self._latest[key] = leak
         self._counts[key] = n
+        if len(self._counts) > DISTINCT:  # names made up per request: the oldest are reported anew
+            oldest = next(iter(self._counts))
+            del self._counts[oldest], self._latest[oldest]
         self._leaks.append(leak)
         if n == 1 or (n >= 10 and str(n).strip("0") == "1"):
             self._pending.append((leak, n))
@@ -550,7 +616,7 @@ class Guard:
             try:
                 self._act(leak, n)
             except Exception:
-                self._failed("reporting a leak")
+                self._failed("reporting a leak", looking=False)
 
     def _act(self, leak: Leak, n: int) -> None:
         action = self.config.on_leak
@@ -567,18 +633,29 @@ class Guard:
         elif logger.isEnabledFor(level):
             logger.log(level, "%s", render_leak(leak), extra=fields(leak))
 
-    def _failed(self, doing: str) -> None:
+    def note_failure(self, doing: str) -> None:
+        """For the middlewares: something of the guard's own has failed beside the looking."""
+        self._failed(doing, looking=False)
+
+    def _failed(self, doing: str, looking: bool = True) -> None:
         """The guard itself is at fault: say so once, and never let the request feel it."""
-        self._failures += 1
-        if self._failures == 1:
-            logger.error(
-                "stateguard failed while %s; requests go on. Please report this.",
-                doing,
-                exc_info=sys.exc_info(),
-            )
-        if self._failures == FAILURES:
+        if doing not in self._failures:
+            self._say(f"stateguard failed while {doing}; requests go on. Please report this.", sys.exc_info())
+        self._failures[doing] = self._failures.get(doing, 0) + 1
+        if looking and self._failures[doing] == FAILURES:
             self.watcher = None
-            logger.error("stateguard has failed %d times and has stopped looking; requests go on", FAILURES)
+            self._say(f"stateguard has failed {FAILURES} times and has stopped looking; requests go on")
+
+    @staticmethod
+    def _say(message: str, cause: Any = None) -> None:
+        try:
+            logger.error("%s", message, exc_info=cause)
+        except Exception:
+            # Logging itself is broken: the interpreter's error stream is all that is left.
+            with suppress(Exception):
+                print(message, file=sys.stderr)
+                if cause is not None:
+                    traceback.print_exception(*cause)
 
     def _after_fork(self) -> None:
         """In a forked worker nobody is being served yet, and the parent's lock means nothing."""

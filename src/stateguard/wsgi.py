@@ -5,9 +5,11 @@
 those of :class:`stateguard.Guard`; ``guard=`` shares one guard between several applications. ``store=``,
 ``session_id=`` and ``user_id=`` keep sessions between requests: see :func:`stateguard.sessions.bind`.
 
-The guarded request lasts until the body is exhausted or closed. ``environ``, ``start_response``, lists,
+The guarded request lasts until the body is closed, or exhausted if it has no ``close()``: frameworks clean up
+in there. ``environ``, ``start_response``, lists,
 file wrappers and everything else pass through as the objects they are; only a body that is produced
-piece by piece is wrapped, because code of the application runs at every piece.
+piece by piece is wrapped, because code of the application runs at every piece. In ``raise`` mode
+``start_response`` is wrapped as well, because the ``write`` it returns may send the first byte.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 import weakref
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from stateguard.attribution.request import GuardedRequest, current
@@ -79,59 +82,83 @@ class StateGuardMiddleware:
         guard = self.guard
         if guard.mode == "off":
             return self.app(environ, start_response)
-        outer = current.get()
-        while outer is not None:
-            if outer.active and outer.guard is guard and outer.headers is environ:
-                return self.app(environ, start_response)
-            outer = outer.outer
-        request = _open(guard, environ)
+        inherited = current.get()
+        around = () if inherited is None else inherited.same_exchange(*_exchange(environ))
+        if any(request.guard is guard for request in around):
+            return self.app(environ, start_response)  # wrapped twice
+        request = _open(guard, environ, around[0] if around else None)
         stretch = _Stretch(request)
         stretch.enter()
-        complete = False
+        complete = True
         try:
             guard.take_residue(request)
-            body = self._served(environ, start_response)
+            responder = _Responder(start_response, request) if guard.raises else start_response
+            body = self._served(environ, responder)
             complete = type(body) in (list, tuple, bytes) or _is_file(body, environ)
-        except BaseException:
-            complete = True
-            raise
         finally:
             # Not in an `except Exception`: GreenletExit and SystemExit end requests as well.
             stretch.leave()
             if complete:
                 _finish(request)
         if complete:
-            error = guard.violation(request)
+            error = _objection(request)
             if error is not None:
                 _close(body)
                 raise error
             return body
-        return _Body(body, request)
+        return (_SizedBody if hasattr(type(body), "__len__") else _Body)(body, request)
 
 
-def _open(guard: Guard, environ: dict[str, Any]) -> GuardedRequest:
-    id_ = environ.get("HTTP_X_REQUEST_ID")
+def _exchange(environ: dict[str, Any]) -> tuple[Any, ...]:
+    """What tells one exchange from another. Middlewares hand on copies; the input stream survives those."""
+    stream = environ.get("wsgi.input")
+    return (environ,) if stream is None else (environ, stream)
+
+
+def _open(guard: Guard, environ: dict[str, Any], around: GuardedRequest | None) -> GuardedRequest:
+    try:
+        info, data = _describe(guard, environ, around)
+    except Exception:
+        guard.note_failure("reading the request")
+        info, data = RequestInfo(guard.new_id(), "wsgi", "", ""), None
+    request = guard.open(info, data, around)
+    request.headers = environ
+    request.stream = environ.get("wsgi.input")
+    return request
+
+
+def _describe(
+    guard: Guard, environ: dict[str, Any], around: GuardedRequest | None
+) -> tuple[RequestInfo, RequestData | None]:
+    id_ = environ.get("HTTP_X_REQUEST_ID") if around is None else around.info.id
     if type(id_) is not str or not 0 < len(id_) <= ID_LENGTH or not (id_.isascii() and id_.isprintable()):
         id_ = guard.new_id()
-    path = (environ.get("SCRIPT_NAME") or "") + (environ.get("PATH_INFO") or "")
-    info = RequestInfo(id_, "wsgi", environ.get("REQUEST_METHOD") or "", path)
+    path = str(environ.get("SCRIPT_NAME") or "") + str(environ.get("PATH_INFO") or "")
+    info = RequestInfo(id_, "wsgi", str(environ.get("REQUEST_METHOD") or ""), path)
     if guard.watcher is None:
-        request = guard.open(info, None)
-    else:
-        headers = [(k[5:].replace("_", "-"), v) for k, v in environ.items() if k.startswith("HTTP_")]
-        data = RequestData(environ.get("QUERY_STRING") or "", headers, environ.get("REMOTE_ADDR") or "")
-        data.environ = environ
-        request = guard.open(info, data)
-    request.headers = environ
-    return request
+        return info, None
+    headers = [
+        (key[5:].replace("_", "-"), value)
+        for key, value in environ.items()
+        if type(key) is str and key.startswith("HTTP_")
+    ]
+    data = RequestData(str(environ.get("QUERY_STRING") or ""), headers, str(environ.get("REMOTE_ADDR") or ""))
+    data.environ = environ
+    return info, data
 
 
 def _finish(request: GuardedRequest) -> None:
     request.guard.check_residue(request)
     request.guard.finish(request)
-    request.scope.close()
+    request.close_scope()
+    request.stream = request.headers = None
     if request.data is not None:
         request.data.environ = None
+
+
+def _objection(request: GuardedRequest) -> BaseException | None:
+    """What to raise now: a proven leak, as long as nothing of the response has left."""
+    return None if request.responding else request.guard.violation(request) or request.tainted
 
 
 def _is_file(body: Any, environ: dict[str, Any]) -> bool:
@@ -146,6 +173,36 @@ def _close(body: Any) -> None:
     close = getattr(body, "close", None)
     if close is not None:
         close()
+
+
+class _Responder:
+    """``start_response`` in ``raise`` mode: the ``write`` that it returns is where the first byte may leave.
+
+    In the other modes the application is given the server's own object.
+    """
+
+    __slots__ = ("_request", "_start_response")
+
+    def __init__(self, start_response: Callable[..., Any], request: GuardedRequest) -> None:
+        self._start_response = start_response
+        self._request = request
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        write = self._start_response(*args, **named)
+        if write is None:  # some servers give none
+            return None
+        request = self._request
+
+        def write_if_clean(data: bytes) -> Any:
+            if not request.responding:
+                request.guard.look_within(request)
+                request.tainted = request.guard.violation(request) or request.tainted
+                if request.tainted is not None:
+                    raise request.tainted
+                request.responding = True
+            return write(data)
+
+        return write_if_clean
 
 
 class _Stretch:
@@ -181,41 +238,59 @@ class _Body:
     A class, not a generator: a generator that is closed before its first ``next`` would never close the body.
     """
 
-    __slots__ = ("__weakref__", "_body", "_finished", "_iterator", "_request", "_sent", "_stretch", "close")
+    __slots__ = (
+        "__weakref__",
+        "_body",
+        "_closes",
+        "_finished",
+        "_iterator",
+        "_request",
+        "_stretch",
+        "_thread",
+        "close",
+    )
 
     def __init__(self, body: Any, request: GuardedRequest) -> None:
         self._body = body
         self._iterator: Iterator[bytes] | None = None
         self._request = request
         self._stretch = _Stretch(request)
-        self._sent = False
         # A body that nobody exhausts or closes (some adapters never do) must still give its place back.
         self._finished = weakref.finalize(self, _abandoned, request, os.getpid())
         self._finished.atexit = False
-        if hasattr(body, "close"):
+        self._thread = get_ident()
+        self._closes = hasattr(body, "close")
+        if self._closes:
             self.close = self._close
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
+        request = self._request
         self._stretch.enter()
+        piece = None
         done = True
         try:
             if self._iterator is None:
                 self._iterator = iter(self._body)
             piece = next(self._iterator)
             done = False
+        except StopIteration:
+            if request.responding or not request.guard.raises:
+                raise
         finally:
             self._stretch.leave()
-            if done:
+            if done and not self._closes:
                 self._end()
-        if not self._sent:
-            error = self._request.guard.violation(self._request)
+        if not request.responding:
+            error = _objection(request)
             if error is not None:
                 raise error
-            self._sent = bool(piece)
-        return piece
+            if done:
+                raise StopIteration
+            request.responding = bool(piece)
+        return piece  # type: ignore[return-value]
 
     def _close(self) -> None:
         self._stretch.enter()
@@ -227,11 +302,21 @@ class _Body:
 
     def _end(self) -> None:
         if self._finished.detach() is not None:
+            if self._thread != get_ident():
+                self._request.residue = None  # it says nothing of another thread
             _finish(self._request)
+
+
+class _SizedBody(_Body):
+    """A body whose length is known: servers make a ``Content-Length`` out of one that has one piece."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return len(self._body)
 
 
 def _abandoned(request: GuardedRequest, pid: int) -> None:
     """The server dropped the body without exhausting or closing it."""
     if pid == os.getpid():
-        request.guard.finish(request)
-        request.scope.close()
+        request.guard.abandon(request)

@@ -30,6 +30,8 @@ class GuardedRequest:
         "residue",
         "responding",
         "scope",
+        "shares_scope",
+        "stream",
         "tainted",
         "task",
         "violations",
@@ -48,6 +50,8 @@ class GuardedRequest:
         self.data = data
         self.scope = scope
         self.outer = outer
+        self.shares_scope = False
+        """Whether the scope is that of another guard around the same exchange, which closes it."""
         self.active = True
         self.responding = False
         """Whether the first byte of the response may have left."""
@@ -56,11 +60,32 @@ class GuardedRequest:
         self.headers: Any = None
         self.task: Any = None
         """The trio task that called the middleware."""
+        self.stream: Any = None
+        """The input stream of a WSGI request, by which copies of its environ are known."""
         self.residue: dict[int, dict[str, Any]] | None = None
         self.violations: list[Leak] = []
         """Exact leaks that ``on_leak="raise"`` has yet to raise."""
         self.first_hashes: dict[str, tuple[str, Leak]] = {}
         """What each changed path held before this request touched it: to notice that it was put back."""
+
+    def same_exchange(self, *marks: Any) -> list[GuardedRequest]:
+        """This request and those around it that are under way and serve the exchange with one of ``marks``.
+
+        Nearest first. Servers may start a request in a copy of the previous one's context, and a test client
+        may be used inside a request: that a request is found here does not mean that this is it.
+        """
+        found = []
+        request: GuardedRequest | None = self
+        while request is not None:
+            if request.active and any(request.headers is m or request.stream is m for m in marks):
+                found.append(request)
+            request = request.outer
+        return found
+
+    def close_scope(self) -> None:
+        """End the scope with the request that opened it."""
+        if not self.shares_scope:
+            self.scope.close()
 
     def chain(self) -> list[GuardedRequest]:
         """This request and the ones it runs inside of under other guards, outermost first."""

@@ -25,48 +25,39 @@ def drive(awaitable: Awaitable[T], request: GuardedRequest) -> Generator[Any, An
     """
     guard = request.guard
     begin, end = guard.begin, guard.end
-    begin(request)
-    try:
-        steps = awaitable.__await__()
-        send = getattr(steps, "send", None) or _sender(steps)
-        yielded = send(None)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
-    finally:
-        end(request)
+    coroutine: Any = awaitable if type(awaitable) is types.CoroutineType else _awaited(awaitable)
+    resume, value = coroutine.send, None
     while True:
+        begin(request)
         try:
-            sent = yield yielded
-        except GeneratorExit:
-            begin(request)
-            try:
-                close = getattr(steps, "close", None)
-                if close is not None:
-                    close()
-            finally:
-                end(request)
-            raise
+            yielded = resume(value)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        finally:
+            value = None  # an exception thrown in must not hold this frame, which its traceback refers to
+            end(request)
+        closing = None
+        try:
+            value = yield yielded
+            resume = coroutine.send
+        except GeneratorExit as error:
+            closing = error
         except BaseException as error:
-            throw = getattr(steps, "throw", None)
-            if throw is None:
-                raise
+            resume, value = coroutine.throw, error
+        # Thrown in from here, not from the handlers above: what the application raises in answer must not
+        # get this exception as its context unless the application itself is handling it.
+        if closing is not None:
             begin(request)
             try:
-                yielded = throw(error)
-            except StopIteration as stop:
-                return stop.value  # type: ignore[no-any-return]
+                coroutine.close()
             finally:
                 end(request)
-        else:
-            begin(request)
             try:
-                yielded = send(sent)
-            except StopIteration as stop:
-                return stop.value  # type: ignore[no-any-return]
+                raise closing
             finally:
-                end(request)
+                closing = None
 
 
-def _sender(steps: Any) -> Any:
-    """An iterator without ``send`` can only be moved on, as PEP 380 does."""
-    return lambda _: next(steps)
+async def _awaited(awaitable: Awaitable[T]) -> T:
+    """A coroutine out of anything that may be awaited; the interpreter judges what may."""
+    return await awaitable

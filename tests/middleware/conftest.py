@@ -1,0 +1,84 @@
+"""A watched module made for one test, guards that are closed afterwards, and the ways to wrap."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import types
+
+import pytest
+
+from stateguard import Guard
+from stateguard.asgi import StateGuardMiddleware as AsgiGuard
+from stateguard.wsgi import StateGuardMiddleware as WsgiGuard
+
+SOURCE = """
+HISTORY = []
+TABLE = {}
+USER = None
+
+class Agent:
+    notes = []
+    def __init__(self):
+        self.messages = []
+
+AGENT = Agent()
+
+def leak(value="tainted"):
+    HISTORY.append(value)
+"""
+
+WAYS = ["on", "raise", "scope-only", "off", "twice", "two guards"]
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def state():
+    """An application module with shared state."""
+    name = f"shared_state_{next(_numbers)}"
+    module = types.ModuleType(name)
+    sys.modules[name] = module
+    exec(compile(SOURCE, f"{name}.py", "exec"), vars(module))
+    yield module
+    del sys.modules[name]
+
+
+@pytest.fixture
+def make_guard(state):
+    """Guards that watch ``state``."""
+    made = []
+
+    def make(**options):
+        guard = Guard(**{"watch": [state.__name__], **options})
+        made.append(guard)
+        return guard
+
+    yield make
+    for guard in made:
+        guard.close()
+
+
+def _wrapper(middleware, way, make_guard):
+    def wrap(app):
+        if way == "twice":
+            guard = make_guard()
+            return middleware(middleware(app, guard=guard), guard=guard)
+        if way == "two guards":
+            return middleware(middleware(app, guard=make_guard()), guard=make_guard())
+        if way == "raise":
+            return middleware(app, guard=make_guard(on_leak="raise"))
+        return middleware(app, guard=make_guard(mode=way))
+
+    return wrap
+
+
+@pytest.fixture(params=WAYS)
+def wrap_asgi(request, make_guard):
+    """Every way to put the guard around an ASGI application."""
+    return _wrapper(AsgiGuard, request.param, make_guard)
+
+
+@pytest.fixture(params=WAYS)
+def wrap_wsgi(request, make_guard):
+    """Every way to put the guard around a WSGI application."""
+    return _wrapper(WsgiGuard, request.param, make_guard)
