@@ -9,7 +9,7 @@ from __future__ import annotations
 import types
 from typing import TYPE_CHECKING, Any
 
-from stateguard.watch.kinds import Kind
+from stateguard.watch.kinds import Kind, mro, namespace, qualname
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,6 +51,8 @@ class Rater:
             return "high", "a setting of the whole process changed"
         if change.old is None and change.entry and change.kind in ("rebound", "attribute set", "replaced"):
             return self._lazy(seen)
+        if change.kind == "attribute added" and self._is_cached_property(seen):
+            return "note", "a cached property, filled on first use"
         if change.kind == "left behind":
             if self._is_handle(change.new):
                 return "low", "an object kept per thread, such as a connection"
@@ -73,6 +75,15 @@ class Rater:
     @staticmethod
     def _is_counter(old: Any, new: Any) -> bool:
         return type(new) in (int, float) and type(old) in (int, float)
+
+    def _is_cached_property(self, seen: Seen) -> bool:
+        """Whether the class declares the new attribute as computed once (``functools``, werkzeug, Django)."""
+        owner = self._watcher.paths.parent(seen.node)
+        for cls in mro(type(owner)):
+            found = namespace(cls).get(seen.change.key)
+            if found is not None:
+                return any(qualname(base) == "cached_property" for base in mro(type(found)))
+        return False
 
     def _is_handle(self, value: Any) -> bool:
         """An object of somebody else's class that stands for something live, not for data."""

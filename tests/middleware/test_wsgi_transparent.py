@@ -14,7 +14,8 @@ from werkzeug.middleware.lint import LintMiddleware
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 from werkzeug.wrappers import Request, Response
 
-from stateguard import NoActiveScope, session
+from stateguard import session
+from stateguard.errors import NoActiveScope
 from stateguard.wsgi import StateGuardMiddleware
 
 
@@ -180,7 +181,9 @@ def test_one_next_for_one_next(wrap_wsgi):
     assert log == ["iter", "next"]
     assert next(steps) == b""
     assert log == ["iter", "next", "next"]
-    assert list(steps) == [b"3"]
+    assert next(steps) == b"3"
+    with pytest.raises(StopIteration):
+        next(steps)
     assert log == ["iter", *["next"] * 4]
     body.close()
     assert log == ["iter", *["next"] * 4, "close"]
@@ -197,7 +200,6 @@ def test_close_only_where_there_is_one(wrap_wsgi):
 def test_a_generator_closed_before_its_first_next_closes_the_inner_body(wrap_wsgi):
     log = []
     body = wrap_wsgi(answer(Closing([b"1"], log)))(make_environ(), start_response)
-    iter(body)
     body.close()
     assert log == ["close"]
 
@@ -486,10 +488,18 @@ def call(app, **options):
     environ = EnvironBuilder(**options).get_environ()
     body, status, headers = run_wsgi_app(app, environ)
     try:
-        return b"".join(body), status, sorted(headers)
+        return b"".join(body), status, sorted(pair for pair in headers if pair[0] != "Date")
     finally:
         if hasattr(body, "close"):
             body.close()
+
+
+def outcome(app, **options):
+    """As :func:`call`; werkzeug's lint middleware objects to correct answers to HEAD."""
+    try:
+        return call(app, **options)
+    except Warning as warning:
+        return str(warning)
 
 
 @pytest.mark.filterwarnings("ignore:.*unknown REQUEST_METHOD")
@@ -498,11 +508,11 @@ def call(app, **options):
 @pytest.mark.parametrize("side", ["outside", "inside", "both"])
 def test_lint(lint, side, options, wrap_wsgi):
     app = flask_app()
-    bare = call(flask_app(), **options)
+    bare = outcome(lint(flask_app().wsgi_app), **options)
     inner = lint(app.wsgi_app) if side != "outside" else app.wsgi_app
     outer = wrap_wsgi(inner)
     app.wsgi_app = lint(outer) if side != "inside" else outer
-    assert call(app, **options) == bare
+    assert outcome(app, **options) == bare
 
 
 @pytest.mark.parametrize("path", ["/", "/late"])
