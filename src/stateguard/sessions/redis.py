@@ -103,7 +103,8 @@ class RedisStore(SessionStore):
         with self._mutex:
             client, self._client = self._client, None
         if client is not None and self._pid == os.getpid():
-            client.close()
+            for each in (client, *_sentinels(client)):
+                each.close()
 
     async def aread(
         self, session_id: str, *, window: int | None = None, start: int | None = None
@@ -141,7 +142,8 @@ class RedisStore(SessionStore):
 
         client = self._clients.pop(asyncio.get_running_loop(), None)
         if client is not None:
-            await client.aclose()
+            for each in (client, *_sentinels(client)):
+                await each.aclose()
 
     # Scripts are called by their hash; a server that does not know one (restarted) gets its text.
 
@@ -154,9 +156,7 @@ class RedisStore(SessionStore):
         except self._redis.exceptions.NoScriptError:
             reply = self._call(verb, session_id, ("EVAL", script, 1, key, nonce, *arguments))
         if not _is_answer(reply, nonce):
-            client = self._plain_client()
-            self._client = None
-            client.close()
+            self.close()
             raise self._foreign(verb, session_id)
         return list(reply[1:])
 
@@ -263,7 +263,7 @@ class RedisStore(SessionStore):
                 session_id,
             )
         hint = ""
-        if "OOM" in text:
+        if isinstance(error, self._redis.exceptions.OutOfMemoryError) or "OOM" in text:
             hint = ". The server is out of memory; what was stored before is unchanged"
         elif isinstance(error, self._redis.exceptions.TimeoutError):
             hint = f" (timeout={self.timeout:g} s)"
@@ -277,6 +277,12 @@ class RedisStore(SessionStore):
             "asked here. The connections were closed",
             session_id,
         )
+
+
+def _sentinels(client: Any) -> tuple[Any, ...]:
+    """The clients that watch for a new master; redis-py leaves closing them to us."""
+    manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+    return tuple(getattr(manager, "sentinels", ()))
 
 
 def _in_asyncio() -> bool:
