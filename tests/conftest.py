@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from http.server import HTTPServer
+
 import pytest
 import redis
 
+from tests.messages_api import Api
 from tests.redis_server import RedisServer
 
 
@@ -22,3 +26,15 @@ def redis_url(redis_server: RedisServer):
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
     return redis_server.url
+
+
+@pytest.fixture
+def messages_api():
+    """The URL of a server that speaks the Messages API; ``Api.asked`` holds what it was asked."""
+    with HTTPServer(("127.0.0.1", 0), Api) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        Api.asked.clear()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join(10)

@@ -4,6 +4,8 @@ from stateguard._version import __version__
 from stateguard.agent_session import AgentSession, Prices
 from stateguard.carry import carry
 from stateguard.errors import SharedStateMutated, StateGuardError
+from stateguard.freeze import freeze
+from stateguard.frozen_module import freeze_module
 from stateguard.guard import Guard
 from stateguard.leak import Leak
 from stateguard.request_var import RequestVar
@@ -22,6 +24,8 @@ __all__ = [
     "__version__",
     "carry",
     "current_scope",
+    "freeze",
+    "freeze_module",
     "json_default",
     "open_scope",
     "scoped",

@@ -12,7 +12,6 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import anthropic
 import pytest
@@ -23,6 +22,7 @@ from starlette.testclient import TestClient
 
 from stateguard import RequestVar, json_default, open_scope, scoped, unscoped
 from stateguard.errors import ConfigError, NoActiveScope
+from tests.messages_api import Api
 
 HISTORY = scoped(list)
 COUNT = scoped(int)
@@ -215,51 +215,11 @@ def test_fastapi_returns_scoped_values_and_default_arguments_work():
             assert client.get("/state", params={"name": text}).json() == answer
 
 
-class Api(BaseHTTPRequestHandler):
-    """Answers as the Messages API does and keeps what it was asked."""
-
-    asked: list[dict] = []
-
-    def do_POST(self):
-        self.asked.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-        body = json.dumps(
-            {
-                "id": "msg_1",
-                "type": "message",
-                "role": "assistant",
-                "model": "m",
-                "content": [{"type": "text", "text": "hello"}],
-                "stop_reason": "end_turn",
-                "stop_sequence": None,
-                "usage": {"input_tokens": 3, "output_tokens": 5},
-            }
-        ).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def api():
-    with HTTPServer(("127.0.0.1", 0), Api) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        Api.asked.clear()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join(10)
-
-
 TOOLS = scoped(lambda: [{"name": "t", "input_schema": {"type": "object", "properties": {}}}])
 
 
-def test_the_real_anthropic_client_takes_scoped_messages(api):
-    with open_scope(), anthropic.Anthropic(base_url=api, api_key="none", max_retries=0) as client:
+def test_the_real_anthropic_client_takes_scoped_messages(messages_api):
+    with open_scope(), anthropic.Anthropic(base_url=messages_api, api_key="none", max_retries=0) as client:
         HISTORY.append({"role": "user", "content": [{"type": "text", "text": "hi"}]})
         answer = client.messages.create(model="m", max_tokens=10, messages=HISTORY, tools=TOOLS)
         HISTORY.append({"role": "assistant", "content": answer.content})

@@ -203,6 +203,7 @@ class Babbler:
                 pass
 
     def close(self) -> None:
+        self.socket.shutdown(socket.SHUT_RDWR)  # close() alone does not wake up accept()
         self.socket.close()
         self.thread.join(5)
 
