@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stateguard.audit.checks import (
     caches,
@@ -40,6 +40,8 @@ _FAMILIES = (
     closures.claim,
     instances.claim,
 )
+MANY_INSTANCES = 3
+"""Instances of one class from which they are reported together."""
 MAX_WRITES = 50
 """Write sites listed in one finding."""
 
@@ -71,6 +73,7 @@ def findings(context: Context, sources: Sources) -> list[Finding]:
     claimed = {target for _, target in groups}
     for claim, write in list(instances.hidden(context, claimed)):
         add(claim, write)
+    groups = _merged(groups)
     found = [one for group in groups.values() if (one := _finding(context, sources, group)) is not None]
     reported = {(f.rule, f.target) for f in found}
     found.extend(
@@ -82,6 +85,27 @@ def findings(context: Context, sources: Sources) -> list[Finding]:
     changed = claimed | {f.target for f in found}
     found.extend(_declared(context, sources, containers.declared(context, changed)))
     return sorted(found, key=sort_key)
+
+
+def _merged(groups: dict[tuple[str, str], _Group]) -> dict[tuple[str, str], _Group]:
+    """One finding for a method that changes many module-level instances of one class."""
+    by_lines: dict[tuple[object, ...], list[tuple[str, str]]] = {}
+    for key, group in groups.items():
+        if group.claim.rule == "SG106":
+            lines = tuple(sorted({(w.function, w.write.line, w.write.column) for w in group.writes}))
+            by_lines.setdefault(lines, []).append(key)
+    kept = dict(groups)
+    for keys in by_lines.values():
+        if len(keys) < MANY_INSTANCES:
+            continue
+        first = groups[keys[0]]
+        names = ", ".join(f"`{groups[key].claim.label.partition('.')[0]}`" for key in keys[:2])
+        what = f"an attribute of {len(keys)} module-level objects ({names} ...), each one for all requests"
+        writes = [write for key in keys for write in groups[key].writes]
+        for key in keys:
+            del kept[key]
+        kept[keys[0]] = _Group(replace(first.claim, what=what), writes)
+    return kept
 
 
 def _finding(context: Context, sources: Sources, group: _Group) -> Finding | None:
@@ -207,6 +231,7 @@ def _notes(context: Context, claim: Claim, write: SharedWrite, verdict: Verdict)
         "tasks": "background tasks, removed when they are done",
         "registration": "looks like set-up: no request is seen to reach it",
         "reset": "a reset",
+        "idle": "no entry point was seen to reach it, and it stores nothing of its caller",
     }
     if verdict.role in words:
         found.append(words[verdict.role])

@@ -67,6 +67,8 @@ _MIDDLEWARE_METHODS = {
     "on_message",
 }  # fmt: skip
 _MIDDLEWARE_BASES = {"BaseHTTPMiddleware", "MiddlewareMixin", "Middleware", "BaseMiddleware"}
+_APPLICATION_PARAMETERS = {"app", "application", "get_response", "inner", "next_app", "wrapped"}
+_COMMAND_MODULES = {"cli", "__main__", "manage", "management", "commands", "scripts", "console"}
 _STARTUP_NAMES = {
     "__init_subclass__", "__set_name__", "__class_getitem__", "__prepare__", "ready", "includeme",
     "setup_module",
@@ -91,7 +93,7 @@ def find(program: Program, resolver: Resolver) -> EntryPoints:
     for function in program.functions.values():
         module, facts = function.module, function.facts
         _by_decorator(found, function.key, facts)
-        _by_signature(found, function.key, facts)
+        _by_signature(program, found, function.key, facts)
         for call in facts.calls:
             last = call.callee.replace(":", ".").rpartition(".")[2]
             if last in _ROUTE_CALLS:
@@ -105,11 +107,52 @@ def find(program: Program, resolver: Resolver) -> EntryPoints:
     for module in program.modules.values():
         for one in module.classes.values():
             _by_class(program, found, module, one)
-        if module.has_main:
-            key = f"{module.name}:main"
-            if key in program.functions:
-                found.startup.add(key)
+        if module.has_main or "pytest" in module.imports or _COMMAND_MODULES & set(module.name.split(".")):
+            _commands(found, module)
+    _only_long_lived(program, resolver, found)
     return found
+
+
+def _commands(found: EntryPoints, module: ModuleFacts) -> None:
+    """Functions of command-line modules start programs; what a request reaches is found from its own side."""
+    everything = "pytest" in module.imports or bool(_COMMAND_MODULES & set(module.name.split(".")))
+    for qual, facts in module.functions.items():
+        if qual != MODULE_BODY and not facts.parent and (everything or facts.name == "main"):
+            key = f"{module.name}:{qual}"
+            if key not in found.requests:
+                found.startup.add(key)
+
+
+def _only_long_lived(program: Program, resolver: Resolver, found: EntryPoints) -> None:
+    """Leave out callables that are made anew for each request: responses, responders."""
+    for function in program.functions.values():
+        if function.key not in found.requests and not _serves(function.facts):
+            continue
+        for call in function.facts.calls:
+            if call.callee[0] in "gmd" and call.callee[-1] != ")":
+                for place in resolver.resolve(function.module, function.facts, call.callee):
+                    if place.kind == "C":
+                        found.middleware.discard(place.key)
+
+
+def _serves(facts: FunctionFacts) -> bool:
+    return (
+        facts.name in ("__call__", "dispatch", "handle")
+        or "scope" in facts.params
+        or "request" in facts.params
+    )
+
+
+def _wraps_application(program: Program, module: str, qual: str) -> bool:
+    """Whether the class is constructed with the application it wraps, or is named like one."""
+    last = qual.rpartition(".")[2]
+    if last.endswith(("Middleware", "App", "Application")):
+        return True
+    init = program.find_method(module, qual, "__init__")
+    if init is None:
+        return False
+    params = program.functions[init.key].facts.params[1:3]
+    return any(p in _APPLICATION_PARAMETERS or p.endswith("_app") for p in params)
 
 
 def _by_decorator(found: EntryPoints, key: str, facts: FunctionFacts) -> None:
@@ -145,17 +188,18 @@ def _by_decorator(found: EntryPoints, key: str, facts: FunctionFacts) -> None:
             found.handlers.add(key)
 
 
-def _by_signature(found: EntryPoints, key: str, facts: FunctionFacts) -> None:
+def _by_signature(program: Program, found: EntryPoints, key: str, facts: FunctionFacts) -> None:
     params = facts.params[1:] if facts.self_name else facts.params
     name = facts.owner.rpartition(".")[2] or facts.name
     if params[:3] == ["scope", "receive", "send"]:
         if facts.name in ("__call__", "app") or not facts.owner:
             found.requests.setdefault(key, f"ASGI app {name}")
-            if facts.owner:
+            if facts.owner and _wraps_application(program, key.partition(":")[0], facts.owner):
                 found.middleware.add(f"{key.partition(':')[0]}:{facts.owner}")
     elif params[:2] == ["environ", "start_response"]:
         found.requests.setdefault(key, f"WSGI app {name}")
-        if facts.owner and facts.name == "__call__":
+        module = key.partition(":")[0]
+        if facts.owner and facts.name == "__call__" and _wraps_application(program, module, facts.owner):
             found.middleware.add(f"{key.partition(':')[0]}:{facts.owner}")
     elif facts.name in ("lambda_handler",) and len(params) == 2:
         found.requests.setdefault(key, f"Lambda handler {facts.name}")
@@ -259,7 +303,7 @@ def _hook_call(
 def _by_class(program: Program, found: EntryPoints, module: ModuleFacts, facts: ClassFacts) -> None:
     bases = {b.rpartition(".")[2] for b in program.external_bases(module.name, facts.qual)}
     names = {one.qual for _, one in program.mro(module.name, facts.qual)}
-    if bases & _MIDDLEWARE_BASES or (facts.qual.endswith("Middleware") and "__call__" in facts.methods):
+    if bases & _MIDDLEWARE_BASES:
         _mark_middleware(program, found, module.name, facts)
     init = facts.methods.get("__init__")
     if init and "__call__" in facts.methods:

@@ -4,14 +4,15 @@ The roles, mildest first. ``counter``: a number goes up. ``lazy``: created when 
 looked for before it is stored. ``tasks``: background tasks, kept until they are done. ``registration``:
 set-up code that no request is seen to reach. ``reset``: emptied or set to ``None``. ``keyed``: stored
 under a computed key, so each caller has an entry of its own. ``seen``: a set of things already met.
-``paired``: added and removed again. ``plain``: everything else, the leak.
+``paired``: added and removed again. ``idle``: no request is seen to reach it and it stores nothing of
+its caller. ``plain``: everything else, the leak.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stateguard.audit.effects import SharedWrite
 from stateguard.audit.facts import FunctionFacts
@@ -24,7 +25,8 @@ from stateguard.leak import Severity
 _REGISTRATION = re.compile(
     r"^_?(un)?(register|configure|config|setup|set_up|init|initiali[sz]e|install|enable|disable|patch|unpatch|"
     r"monkeypatch|bootstrap|load|reload|shutdown|close|start|stop|connect|teardown|add_(plugin|handler|type|converter|"
-    r"provider|backend|extension|filter|hook|command|parser|encoder|decoder))(_|$)",
+    r"provider|backend|extension|filter|hook|command|parser|encoder|decoder)|bind|finalize|populate|autodiscover|"
+    r"contribute_to_class|ready)(_|$)",
     re.IGNORECASE,
 )
 _REQUEST_NAMES = re.compile(
@@ -42,7 +44,8 @@ _LIVE_OBJECTS = re.compile(
 _KEYED = re.compile(r"(?<!!)\[\]")
 """An item taken by a computed key: each caller has its own."""
 
-_NOTE_ROLES = frozenset({"counter", "lazy", "memo", "registration", "tasks"})
+_EMPTY = (("k:none",), ("n:list",), ("n:dict",), ("n:set",))
+_NOTE_ROLES = frozenset({"counter", "lazy", "memo", "registration", "tasks", "idle"})
 _LOW_ROLES = frozenset({"reset", "keyed", "seen", "paired", "sum"})
 
 
@@ -74,7 +77,10 @@ class Judge:
         """One verdict for each write; writes of the same object explain each other (added, removed again)."""
         removes = any(w.write.op == "delitem" or w.write.how in REMOVERS for w in writes)
         tasks = removes and any(_is_task(w.write.value) for w in writes)
-        return [self._verdict(w, removes, tasks, numeric) for w in writes]
+        found = [self._verdict(w, removes, tasks, numeric) for w in writes]
+        if all(v.role in ("reset", "paired") for v in found) and not any(_adds(w) for w in writes):
+            return [replace(v, severity="note") for v in found]
+        return found
 
     def _verdict(self, write: SharedWrite, removes: bool, tasks: bool, numeric: bool) -> Verdict:
         status = self.status(write)
@@ -82,6 +88,8 @@ class Judge:
         holds = self._held(write, facts)
         role = self._role(write, facts, status, removes, tasks, numeric, holds)
         severity: Severity
+        if role == "plain" and status == "unknown" and self.reach.has_entries and not write.write.taint:
+            role = "idle"
         if role in _NOTE_ROLES:
             severity = "note"
         elif role in _LOW_ROLES:
@@ -101,7 +109,10 @@ class Judge:
         for name in taint:
             if _REQUEST_NAMES.search(name):
                 return name
-        return next((n for n in taint if n in facts.params), "")
+        key = write.function
+        if key in self.reach.entries.handlers:
+            return next((n for n in taint if n in facts.params), "")
+        return ""
 
     def _role(
         self,
@@ -118,18 +129,24 @@ class Judge:
             return "counter"
         if numeric and one.op in ("bind+", "attr+", "item+"):
             return "sum"
+        if "o" in one.flags:  # ``X = X or make()``
+            return "lazy"
         if one.guard in ("lazy", "memo"):
             if one.guard == "lazy" and holds and _REQUEST_NAMES.search(holds) and "key" not in holds:
                 return "plain"
             if one.guard == "memo" and one.key and holds and _REQUEST_NAMES.search(holds):
                 return "plain"
             return one.guard
+        if one.how == "move_to_end":
+            return "memo"
         if one.guard == "seen":
             return "seen"
         name = facts.name
         if status != "request" and (_REGISTRATION.search(name) or "registr" in facts.qual.lower()):
             return "registration"
-        if one.value == ("k:none",) and one.op in ("bind", "attr", "item"):
+        if one.value in _EMPTY and not one.taint and one.op in ("bind", "attr"):
+            return "reset"
+        if one.value == ("k:none",) and one.op == "item":
             return "reset"
         if one.op in ("delitem", "delattr", "unbind") or one.how == "clear":
             return "reset"
@@ -161,3 +178,13 @@ class Judge:
 
 def _is_task(value: tuple[str, ...]) -> bool:
     return any("create_task(" in ref or "ensure_future(" in ref or ".submit(" in ref for ref in value)
+
+
+def _adds(write: SharedWrite) -> bool:
+    """Whether something is put in, not only taken out."""
+    one = write.write
+    return (
+        one.how not in REMOVERS
+        and one.op not in ("delitem", "delattr", "unbind")
+        and one.value != ("k:none",)
+    )

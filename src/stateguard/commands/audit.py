@@ -144,20 +144,25 @@ def audit(
     chosen = list(paths) or [Path(str(p)) for p in _configured_paths(table)] or [Path(".")]
     style = style or ("github" if os.environ.get("GITHUB_ACTIONS") == "true" and output is None else "full")
     console = Console(highlight=False, soft_wrap=False)
-    report = _with_progress(chosen, options, quiet or style != "full")
-    if diff:
-        report = only_introduced(report, diff, chosen, options)
-    if evidence is not None:
-        report = confirm(report, read_evidence(evidence), root)
+    known = baseline or (Path(str(table["baseline"])) if "baseline" in table else None)
+
+    def run() -> AuditReport:
+        report = _with_progress(chosen, options, quiet or style != "full")
+        if diff:
+            report = only_introduced(report, diff, chosen, options)
+        if evidence is not None:
+            report = confirm(report, read_evidence(evidence), root)
+        if known is not None and write_baseline is None:
+            report = Baseline.read(known).apply(report)
+        return report
+
+    report = run()
     if write_baseline is not None:
         number = Baseline.of(report.findings).write(write_baseline)
         click.echo(f"{number} findings listed in {write_baseline}", err=True)
         return
-    known = baseline or (Path(str(table["baseline"])) if "baseline" in table else None)
-    if known is not None:
-        report = Baseline.read(known).apply(report)
     if fix:
-        raise SystemExit(fix_findings(report, chosen, options, unsafe_fixes, diff is not None, console))
+        raise SystemExit(fix_findings(report, run, root, unsafe_fixes, diff is not None, console))
     _print(report, style, output, console, quiet)
     if (report.findings or report.missed) and not exit_zero:
         raise SystemExit(1)

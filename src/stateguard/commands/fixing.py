@@ -2,16 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
+from rich.syntax import Syntax
+from rich.text import Text
 
-from stateguard.audit import AuditOptions
+from stateguard.errors import StateGuardError
 from stateguard.finding import AuditReport
+
+MISSING = "--fix needs libcst. Install it with:\n\n    pip install 'stateguard-middleware[audit]'"
+ROUNDS = 5
+"""A repair can bring the next finding to light (an alias of what was repaired); a few rounds settle it."""
 
 
 def fix_findings(
-    report: AuditReport, paths: list[Path], options: AuditOptions, unsafe: bool, look: bool, console: Console
+    report: AuditReport,
+    again: Callable[[], AuditReport],
+    root: Path,
+    unsafe: bool,
+    look: bool,
+    console: Console,
 ) -> int:
-    """Repair the findings of a report. Returns the exit code."""
-    return 2
+    """Repair the findings of a report; ``again`` audits anew. The exit code is 1 while any is left."""
+    try:
+        from stateguard.audit.fix.apply import repair_files
+        from stateguard.audit.fix.plan import plan
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "libcst":
+            raise
+        raise StateGuardError(MISSING) from None
+    number = 0
+    for _ in range(ROUNDS):
+        outcome = repair_files(plan(report.findings, unsafe), root, write=not look)
+        for file, reason in outcome.refused.items():
+            console.print(Text(f"{file}: left alone: {reason}", "yellow"))
+        if look:
+            _show(outcome.diffs, console)
+            left = len(outcome.made)
+            console.print(Text(f"{left} repairs in {len(outcome.diffs)} files would be made.", "bold"))
+            return 1 if left else 0
+        number += len(outcome.made)
+        for one in outcome.made:
+            console.print(
+                Text.assemble(("repaired ", "green"), f"{one.file}:{one.line} {one.rule} {one.name}")
+            )
+        if not outcome.made:
+            break
+        report = again()
+    left = len(report.findings)
+    console.print(Text(f"{number} repaired, {left} left.", "bold"))
+    return 1 if left else 0
+
+
+def _show(diffs: dict[str, str], console: Console) -> None:
+    for text in diffs.values():
+        if console.is_terminal:
+            console.print(Syntax(text, "diff", theme="ansi_dark", background_color="default"))
+        else:
+            console.file.write(text)

@@ -71,6 +71,18 @@ class Declared:
     reach_key: str = ""
 
 
+_REQUEST_LOCALS = frozenset({"ContextVar", "Local", "LocalProxy", "LocalStack", "RequestVar", "scoped"})
+
+
+def is_request_local(context: Context, place: Place) -> bool:
+    """Whether the object gives each request its own: ``ContextVar``, ``LocalProxy``, ``scoped()``."""
+    base = place._replace(path="", receiver=None)
+    resolver = context.resolver
+    names = {o.rpartition(".")[2] for o in resolver.outside(base)}
+    names |= {k.name for k in resolver.classes(base)}
+    return bool(names & _REQUEST_LOCALS)
+
+
 def first_binding(context: Context, place: Place) -> Binding | None:
     """The first assignment of a module variable or class attribute."""
     program = context.program
@@ -133,5 +145,6 @@ __all__ = [
     "defined_at",
     "first_binding",
     "is_numeric",
+    "is_request_local",
     "step_target",
 ]

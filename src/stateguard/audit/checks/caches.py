@@ -80,6 +80,7 @@ def declared(context: Context, claimed: set[str]) -> Iterator[Declared]:
                 reach_key=function.key,
             )
         kind = container_kind(tuple(facts.returns))
+        served = not context.reach.has_entries or context.reach.status(function.key) == "request"
         if kind and f"{target}()" not in claimed and not facts.is_generator:
             yield Declared(
                 "SG109",
@@ -89,7 +90,7 @@ def declared(context: Context, claimed: set[str]) -> Iterator[Declared]:
                 facts.column,
                 facts.qual,
                 f"`{facts.name}` is cached and returns a {kind}: every caller gets the same one",
-                "low",
+                "low" if served else "note",
                 "medium",
                 note="no caller was seen to change it",
                 reach_key=function.key,

@@ -52,9 +52,6 @@ def _claim(context: Context, place: Place, write: SharedWrite, what: str) -> Cla
         place, write.write if write.place.kind != "C" else write.write._replace(op="bind")
     )
     binding = first_binding(context, base)
-    fixable = ""
-    if binding is not None and binding.refs in (("n:list",), ("n:dict",), ("n:set",)):
-        fixable = "unsafe"
     return Claim(
         "SG104",
         target,
@@ -62,6 +59,5 @@ def _claim(context: Context, place: Place, write: SharedWrite, what: str) -> Cla
         what,
         defined_at(context, base),
         numeric=is_numeric(binding),
-        fixable=fixable,
         defined_module=place.owner.partition(":")[0],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stateguard.audit.checks.base import ATTRIBUTE_OPS, CONTENT_OPS, Claim, Context
+from stateguard.audit.checks.base import ATTRIBUTE_OPS, CONTENT_OPS, Claim, Context, is_request_local
 from stateguard.audit.effects import SharedWrite
 from stateguard.audit.walk.names import CERTAIN_MUTATORS
 from stateguard.finding import Spot
@@ -12,6 +12,8 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
     """Claim changes of a captured local where the outer function runs once, the inner one per request."""
     place, one = write.place, write.write
     if place.kind != "L" or ("." in place.path and one.op == "call" and one.how not in CERTAIN_MUTATORS):
+        return None
+    if is_request_local(context, place):
         return None
     outer = context.program.functions[place.owner]
     if not _runs_once(context, place.owner, write.root):

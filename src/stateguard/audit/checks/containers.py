@@ -12,6 +12,7 @@ from stateguard.audit.checks.base import (
     Declared,
     defined_at,
     first_binding,
+    is_request_local,
     step_target,
 )
 from stateguard.audit.effects import SharedWrite
@@ -28,13 +29,15 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
     if one.op not in CONTENT_OPS and not (place.path and one.op in ATTRIBUTE_OPS):
         return None
     base = place._replace(path="", receiver=None)
+    if is_request_local(context, base):
+        return None
     kind = context.resolver.kind(base)
     outside = context.resolver.outside(base)
+    if one.op == "call" and not place.path and context.resolver.classes(base):
+        return None  # a container class of the program: its own methods say what changes
     if not kind:
         if place.owner not in context.program.modules or first_binding(context, base) is None:
             return None
-        if context.resolver.classes(base) and not place.path:
-            return None  # a container class of the program: its own methods say what changes
         if one.op == "iadd" or (one.op == "call" and (one.how not in CERTAIN_MUTATORS or outside)):
             return None
     elif one.op == "call" and kind == "dict" and one.how in ("append", "add", "write") and not place.path:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stateguard.audit.checks.base import ATTRIBUTE_OPS, Claim, Context, defined_at, step_target
+from stateguard.audit.checks.base import (
+    ATTRIBUTE_OPS,
+    Claim,
+    Context,
+    defined_at,
+    is_request_local,
+    step_target,
+)
 from stateguard.audit.effects import SharedWrite
 from stateguard.audit.program import Place
 from stateguard.audit.walk.names import CERTAIN_MUTATORS
 from stateguard.finding import Spot
 
-_NOT_SHARED = (
-    "contextvars.ContextVar", "werkzeug.local.Local", "werkzeug.local.LocalProxy",
-    "werkzeug.local.LocalStack",
-    "asgiref.local.Local", "logging.getLogger", "unittest.mock",
-)  # fmt: skip
+_NOT_SHARED = ("logging.getLogger", "unittest.mock")
 
 
 def claim(context: Context, write: SharedWrite) -> Claim | None:
@@ -34,9 +37,11 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
         return None
     if one.op not in ATTRIBUTE_OPS and "." not in place.path:
         return None
+    if one.key == "*" and one.ref[0] == "p":
+        return None  # a ``__setattr__`` that passes everything on
     base = place._replace(path="", receiver=None)
     outside = context.resolver.outside(base)
-    if any(o.startswith(_NOT_SHARED) for o in outside):
+    if is_request_local(context, base) or any(o.startswith(_NOT_SHARED) for o in outside):
         return None
     known = bool(context.resolver.classes(base))
     kind = context.resolver.kind(place) if place.path else ""

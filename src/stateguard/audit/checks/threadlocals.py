@@ -29,11 +29,15 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
         return None
     target, label = step_target(place, one)
     base = place._replace(path="", receiver=None)
+    if not one.taint:
+        return Claim(
+            "", target, label, "", None
+        )  # made here, not taken from a caller: it belongs to the thread
     if _in_async(context, write):
         what = "one value per thread, and async code serves all requests on one thread"
-    elif not _cleared(context, place, target):
+    elif one.taint and not _cleared(context, place, target):
         what = "a value of the worker thread that nothing clears: the thread's next request finds it"
-    else:
+    else:  # cleared, or made here and not taken from a caller: then it belongs to the thread
         return Claim("", target, label, "", None)
     return Claim("SG111", target, label, what, defined_at(context, base), defined_module=place.owner)
 

@@ -178,6 +178,7 @@ def _getattr(w: Walker, node: Any, args: tuple[Refs, ...], mark: int) -> Refs | 
         if isinstance(key, ast.Constant) and isinstance(key.value, str):
             found = attribute(args[0], key.value)
             return join(found, args[2]) if len(args) == 3 and args[2] not in (NONE, BOOL) else found
+        return attribute(args[0], "*")
     return None
 
 

@@ -26,6 +26,8 @@ def missing(w: Walker, test: ast.AST) -> Guards:
         return [], peek(w, test.target)
     if isinstance(test, ast.Call) and isinstance(test.func, ast.Name) and test.func.id == "hasattr":
         return [], _has_attribute(w, test)
+    if isinstance(test, ast.Call) and isinstance(test.func, ast.Name) and test.func.id == "isinstance":
+        return [], peek(w, test.args[0]) if test.args else []
     if isinstance(test, (ast.Name, ast.Attribute, ast.Subscript, ast.Call)):
         return [], peek(w, test)
     return [], []
@@ -40,6 +42,9 @@ def _compare(w: Walker, test: Any) -> Guards:
         return [r + "[]" for r in peek(w, right)], []
     if op is ast.In:
         return [], [r + "[]" for r in peek(w, right)]
+    if op in (ast.Lt, ast.LtE, ast.Gt, ast.GtE) or (op is ast.NotEq and not isinstance(right, ast.Constant)):
+        # ``if now > expires: expires = ...``: refreshed when it is out of date.
+        return [*peek(w, left), *peek(w, right)], []
     if op in (ast.Is, ast.Eq, ast.IsNot, ast.NotEq):
         # Compared with None, or with a sentinel that stands for "not there yet".
         if not (
@@ -53,9 +58,11 @@ def _compare(w: Walker, test: Any) -> Guards:
 
 
 def _has_attribute(w: Walker, call: ast.Call) -> list[str]:
-    if len(call.args) == 2 and isinstance(call.args[1], ast.Constant):
-        return [f"{r}.{call.args[1].value!s}" for r in peek(w, call.args[0])]
-    return []
+    if len(call.args) < 2:
+        return []
+    key = call.args[1]
+    name = str(key.value) if isinstance(key, ast.Constant) else "*"
+    return [f"{r}.{name}" for r in peek(w, call.args[0])]
 
 
 def peek(w: Walker, node: ast.AST) -> list[str]:
@@ -78,8 +85,7 @@ def peek(w: Walker, node: ast.AST) -> list[str]:
         if isinstance(func, ast.Attribute) and func.attr == "keys":
             return peek(w, func.value)
         if isinstance(func, ast.Name) and func.id in ("getattr", "hasattr"):
-            if len(node.args) >= 2 and isinstance(node.args[1], ast.Constant):
-                return [f"{r}.{node.args[1].value!s}" for r in peek(w, node.args[0])]
-        elif isinstance(func, ast.Name) and func.id == "len" and node.args:
+            return _has_attribute(w, node)
+        if isinstance(func, ast.Name) and func.id == "len" and node.args:
             return peek(w, node.args[0])
     return []

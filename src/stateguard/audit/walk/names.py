@@ -6,7 +6,7 @@ CERTAIN_MUTATORS = frozenset(
     {
         "append", "appendleft", "extend", "extendleft", "insert", "setdefault", "popitem", "popleft",
         "__setitem__", "__delitem__", "difference_update", "intersection_update",
-        "symmetric_difference_update", "subtract", "move_to_end",
+        "symmetric_difference_update", "move_to_end",
     }
 )  # fmt: skip
 """Method names that only containers have: they count even where the receiver's type is not known."""

@@ -120,10 +120,13 @@ class ScopeReader(Walker):
 
     @staticmethod
     def _arithmetic_flag(refs: Refs, targets: Refs) -> str:
-        """``c`` (a counter) when the value is the target itself plus or minus a number."""
+        """``c`` for ``X = X + 1``, a counter; ``o`` for ``X = X or make()``, created when missing."""
         for ref in refs:
-            if ref[-1] == "+" and normal(ref[:-1]) in targets:
-                return "c"
+            if ref[-1] == "+":
+                if normal(ref[:-1]) in targets:
+                    return "c"
+            elif len(refs) > 1 and normal(ref) in targets:
+                return "o"
         return ""
 
 

@@ -18,7 +18,7 @@ def add(request, thing):
 
 
 def note(thing):
-    NOTES.append(thing)  # finding: SG101
+    NOTES.append(thing)  # also: SG101
 
 
 NOTES = []
@@ -28,7 +28,7 @@ dispatch_table = {"note": note}
 class Detail(View):
     def get(self, request):
         self.thing = request
-        NOTES.append(request)  # also: SG101
+        NOTES.append(request)  # finding: SG101
         return self.thing
 
 

@@ -1,0 +1,1 @@
+"""Repairs that the audit can make itself. Needs libcst, which is imported only when asked for."""

@@ -1,0 +1,109 @@
+"""The command line: exit codes, configuration, thresholds, start-up."""
+
+import subprocess
+import sys
+
+from click.testing import CliRunner
+
+from stateguard.commands import stateguard
+from tests.audit.conftest import LEAK
+
+
+def test_exit_codes(leak):
+    assert leak.run().exit_code == 1
+    assert leak.run("--exit-zero").exit_code == 0
+    leak.write("app.py", "x = 1\n")
+    assert leak.run().exit_code == 0
+    assert "No shared state" in leak.run().stdout
+
+
+def run_process(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "stateguard.cli", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_errors_exit_with_2_and_name_the_fix(leak):
+    for arguments, words in (
+        (["audit", "missing"], "no file or directory 'missing'"),
+        (["audit", "--select", "SG9"], "no rule is called 'SG9'"),
+        (["audit", "--nonsense"], "No such option"),
+        (["audit", "--evidence", "missing.jsonl"], "cannot read the evidence"),
+        (["audit", "--baseline", "missing.json"], "--write-baseline"),
+        (["audit", "--diff", "HEAD"], "git"),
+        (["audit", "--unsafe-fixes"], "--unsafe-fixes goes with --fix"),
+    ):
+        done = run_process(*arguments, cwd=leak.root)
+        assert done.returncode == 2, arguments
+        assert words in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_missing_extra_names_what_to_install(tmp_path):
+    program = (
+        "import sys; sys.modules['click'] = None; sys.argv = ['stateguard', 'audit'];"
+        "from stateguard.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert "pip install 'stateguard-middleware[cli]'" in done.stderr
+
+
+def test_the_audit_imports_no_libcst_and_no_framework(leak):
+    program = (
+        "import sys; from stateguard.audit import audit; audit(['app.py']);"
+        "print([m for m in ('libcst', 'click', 'rich', 'starlette', 'redis') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=leak.root, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_configuration_is_read_and_checked(leak):
+    leak.write("pyproject.toml", '[tool.stateguard.audit]\nignore = ["SG101"]\npaths = ["app.py"]\n')
+    assert leak.run().exit_code == 0
+    assert leak.run("--isolated").exit_code == 1
+    leak.write("pyproject.toml", '[tool.stateguard.audit]\nper-path-ignores = { "*.py" = ["SG101"] }\n')
+    assert leak.run().exit_code == 0
+    for text, words in (
+        ("ignored = []", "no option 'ignored'"),
+        ('ignore = "SG101"', "must be a list of strings"),
+        ('min-severity = "huge"', "must be one of"),
+    ):
+        leak.write("pyproject.toml", f"[tool.stateguard.audit]\n{text}\n")
+        done = run_process("audit", cwd=leak.root)
+        assert done.returncode == 2
+        assert words in done.stderr
+
+
+def test_quiet_things_are_counted_and_shown_on_request(project):
+    project.write("app.py", "N = {'n': 0}\n\n\ndef count():\n    N['n'] += 1\n")
+    result = project.run()
+    assert result.exit_code == 0
+    assert "1 not shown" in result.stdout
+    assert project.run("--min-severity", "note").exit_code == 1
+    assert project.run("--min-severity", "note", "--min-confidence", "high").exit_code == 0
+
+
+def test_rule_explains(project):
+    text = CliRunner().invoke(stateguard, ["rule", "SG101"], prog_name="stateguard").stdout
+    assert "shared-container" in text
+    assert "scoped(list)" in text
+    assert "SG113" in CliRunner().invoke(stateguard, ["rule"]).stdout
+    assert CliRunner().invoke(stateguard, ["rule", "SG9"]).exit_code == 2
+
+
+def test_processes_find_what_one_process_finds(project):
+    for number in range(40):
+        project.write(f"m{number}.py", LEAK + "# filler\n" * 5_000)
+    one = project.audit(jobs=1)
+    many = project.audit(jobs=2)
+    assert len(one.findings) == 40
+    assert one.findings == many.findings
