@@ -7,8 +7,10 @@ two checks, which is what makes comparing by identity sound.
 
 from __future__ import annotations
 
+import sys
 import weakref
 from array import array
+from collections import deque
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,11 @@ CAPACITY = 512
 
 LARGE = 4096
 """A node with more references than this has a block of its own."""
+
+
+# list.extend copies a dictionary's keys without an iterator since 3.13: half the time of a chain; before
+# that, it takes a tenth longer.
+_EXTEND_IS_FASTER = sys.version_info >= (3, 13)
 
 
 class Block:
@@ -94,6 +101,10 @@ class Block:
     def _keys_now(self) -> list[Any]:
         if self._has_subclasses:
             return list(chain.from_iterable(map(dict.__iter__, self._keyed)))
+        if _EXTEND_IS_FASTER:
+            keys: list[Any] = []
+            deque(map(keys.extend, self._keyed), maxlen=0)
+            return keys
         return list(chain.from_iterable(self._keyed))
 
     def clean(self, keys: bool = True) -> bool:
