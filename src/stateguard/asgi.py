@@ -14,6 +14,8 @@ complete, or at the first request.
 from __future__ import annotations
 
 import contextlib
+from functools import partial
+from time import time
 from typing import TYPE_CHECKING, Any
 
 from stateguard.attribution.request import GuardedRequest, current
@@ -106,10 +108,11 @@ class StateGuardMiddleware:
         mark = current.set(request)
         failed = True
         try:
-            if guard.watcher is None:
+            engine = guard.engine
+            if engine is None or engine.watcher is None:
                 result = await self._served(scope, receive, send)
             else:
-                guard.follow(request)
+                engine.follow(request)
                 served = self._served(scope, _noting(receive, request), _guarding(send, request))
                 result = await drive(served, request)
             failed = False
@@ -128,16 +131,23 @@ class StateGuardMiddleware:
 
     def _open(self, scope: Scope, exchange: Any, around: GuardedRequest | None) -> GuardedRequest:
         guard = self.guard
-        try:
-            info, data = _describe(scope, guard, around)
-        except Exception:
-            guard.note_failure("reading the request")
-            info, data = RequestInfo(guard.new_id(), str(scope.get("type")), "", ""), None
-        if guard.watcher is not None:
+        headers = scope.get("headers")
+        if type(headers) is not list and type(headers) is not tuple:
+            headers = ()  # the specification allows any iterable: reading a one-shot one would use it up
+        # Taken now, put into words later: routers change the scope, and most requests are never named.
+        facts = scope["type"], scope.get("method"), scope.get("path"), headers
+        if around is None:
+            info = partial(_identify, guard, facts, time())
+        else:
+            info = partial(getattr, around, "info")
+        data = None
+        engine = guard.engine
+        if engine is not None and engine.watcher is not None:
             app = scope.get("app")
             if app is not None:
-                guard.add_app(app)
-            guard.adopt_thread()
+                engine.add_app(app)
+            engine.adopt_thread()
+            data = RequestData(scope.get("query_string"), headers, scope.get("client"))
         request = guard.open(info, data, around)
         request.headers = exchange
         return request
@@ -152,30 +162,19 @@ def _exchange(scope: Scope) -> Any:
     return headers if type(headers) is list or headers else scope
 
 
-def _describe(
-    scope: Scope, guard: Guard, around: GuardedRequest | None
-) -> tuple[RequestInfo, RequestData | None]:
-    headers = scope.get("headers")
-    if type(headers) is not list and type(headers) is not tuple:
-        headers = ()  # the specification allows any iterable: reading a one-shot one would use it up
-    id_ = None if around is None else around.info.id
-    if id_ is None:
+def _identify(guard: Guard, facts: tuple[Any, Any, Any, Any], started: float) -> RequestInfo:
+    """Which request this is."""
+    kind, method, path, headers = facts
+    id_ = None
+    try:
         for pair in headers:
             if len(pair) == 2 and type(pair[0]) is bytes and pair[0].lower() == b"x-request-id":
                 id_ = _sane(pair[1])
-    kind = scope["type"]
-    method = scope.get("method") or ("WEBSOCKET" if kind == "websocket" else "")
-    info = RequestInfo(id_ or guard.new_id(), kind, str(method), str(scope.get("path") or ""))
-    if guard.watcher is None:
-        return info, None
-    client = scope.get("client")
-    query = scope.get("query_string") or b""
-    data = RequestData(
-        query.decode("latin-1") if isinstance(query, bytes) else str(query),
-        headers,
-        str(client[0]) if client else "",
-    )
-    return info, data
+    except Exception:
+        guard.note_failure("reading the request")
+    if not method:
+        method = "WEBSOCKET" if kind == "websocket" else ""
+    return RequestInfo(id_ or guard.new_id(), kind, str(method), str(path or ""), started)
 
 
 def _sane(value: Any) -> str | None:
@@ -223,14 +222,15 @@ def _noting(receive: Receive, request: GuardedRequest) -> Receive:
 
 def _guarding(send: Send, request: GuardedRequest) -> Send:
     """Pass messages on; in ``raise`` mode, not the first one of a request that has leaked."""
-    guard = request.guard
+    engine = request.guard.engine
+    raises = request.guard.raises
 
     async def send_if_clean(message: Message) -> None:
         if not request.responding:
             start = _type(message) in _STARTS
-            if start and guard.raises:
-                guard.look_within(request)
-                request.tainted = request.tainted or guard.violation(request)
+            if start and raises:
+                engine.look_within()
+                request.tainted = request.tainted or request.guard.violation(request)
             if request.tainted is not None:
                 raise request.tainted
             request.responding = start

@@ -45,15 +45,15 @@ _PLUMBING = frozenset(
 class RequestData:
     """The strings of one request, taken apart when first asked for."""
 
-    __slots__ = ("_body", "_headers", "_query", "_size", "_tokens", "client", "environ")
+    __slots__ = ("_body", "_client", "_headers", "_query", "_size", "_tokens", "environ")
 
-    def __init__(self, query: str = "", headers: Iterable[tuple[Any, Any]] = (), client: str = "") -> None:
+    def __init__(self, query: Any = "", headers: Iterable[Any] = (), client: Any = None) -> None:
         self._query = query
         self._headers = headers
         self._body: list[bytes] = []
         self._size = 0
         self._tokens: frozenset[str] | None = None
-        self.client = client
+        self._client = client
         self.environ: Mapping[str, Any] | None = None
 
     def add_body(self, chunk: Any) -> None:
@@ -67,8 +67,8 @@ class RequestData:
         """Every value of the query, the cookies, the credentials and other own headers, and the body."""
         if self._tokens is None:
             found: set[str] = set()
-            found.update(value for _, value in parse_qsl(self._query))
-            for raw_name, raw_value in self._headers:
+            found.update(value for _, value in parse_qsl(_text(self._query)))
+            for raw_name, raw_value in self._pairs():
                 name = _text(raw_name).lower()
                 if name in _PLUMBING:
                     continue
@@ -83,6 +83,19 @@ class RequestData:
             self._tokens = frozenset(text for text in found if len(text) >= SHORTEST)
         return self._tokens
 
+    def client(self) -> str:
+        """The address that the request came from, or ``""``."""
+        client = self._client
+        if type(client) in (list, tuple) and client:
+            client = client[0]
+        return client if type(client) is str else ""
+
+    def _pairs(self) -> Iterable[tuple[Any, Any]]:
+        if self.environ is not None:
+            items = list(self.environ.items())
+            return [(k[5:].replace("_", "-"), v) for k, v in items if k[:5] == "HTTP_"]
+        return [pair for pair in self._headers if len(pair) == 2]
+
     def owns_key(self, key: Any) -> bool:
         """Whether a mapping's key is this request's own data: an entry of its own in a table."""
         if type(key) is tuple:
@@ -91,7 +104,9 @@ class RequestData:
             key = str(key) if type(key) is int else _text(key)
         if type(key) is not str or not key:
             return False
-        return key == self.client or key in self.tokens() or any(key in t or t in key for t in self.tokens())
+        return (
+            key == self.client() or key in self.tokens() or any(key in t or t in key for t in self.tokens())
+        )
 
     def appears_in(self, strings: Iterable[str]) -> bool:
         """Whether one of ``strings`` is, or contains, a string that this request brought."""

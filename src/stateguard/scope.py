@@ -91,16 +91,16 @@ class Scope:
     tests.
     """
 
-    __slots__ = ("__weakref__", "_factory", "_token", "carrier", "closed", "parent", "request", "values")
+    __slots__ = ("__weakref__", "_factory", "_request", "_token", "carrier", "closed", "parent", "values")
 
     def __init__(
         self,
-        request: RequestInfo | None,
+        request: RequestInfo | Callable[[], RequestInfo] | None,
         factory: Callable[[], Any],
         carrier: Carrier,
         parent: Scope | None,
     ) -> None:
-        self.request = request
+        self._request = request
         self.closed = False
         self.parent = parent
         self.carrier = carrier
@@ -111,6 +111,14 @@ class Scope:
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"
         return f"<Scope of {self.request or 'no request'}, {state}>"
+
+    @property
+    def request(self) -> RequestInfo | None:
+        """Which request this is; ``None`` for a scope that was opened by hand."""
+        found = self._request
+        if callable(found):
+            found = self._request = found()
+        return found
 
     @property
     def session(self) -> Any:
@@ -222,13 +230,14 @@ SESSION = _SessionKey()
 
 
 def open_scope(
-    request: RequestInfo | None = None,
+    request: RequestInfo | Callable[[], RequestInfo] | None = None,
     *,
     session_factory: Callable[[], Any] = AgentSession,
     carrier: Carrier = "contextvar",
 ) -> Scope:
     """Open a scope for one request; nested in the current one, if there is one.
 
+    ``request`` may be a function that is asked when somebody wants to know.
     ``session_factory`` takes no argument and makes the session on its first use. The scope is not current
     before it is entered.
     """

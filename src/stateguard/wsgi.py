@@ -17,7 +17,9 @@ from __future__ import annotations
 import contextlib
 import os
 import weakref
+from functools import partial
 from threading import get_ident
+from time import time
 from typing import TYPE_CHECKING, Any
 
 from stateguard.attribution.request import GuardedRequest, current
@@ -91,7 +93,8 @@ class StateGuardMiddleware:
         stretch.enter()
         complete = True
         try:
-            guard.take_residue(request)
+            if guard.engine is not None:
+                guard.engine.take_residue(request)
             responder = _Responder(start_response, request) if guard.raises else start_response
             body = self._served(environ, responder)
             complete = type(body) in (list, tuple, bytes) or _is_file(body, environ)
@@ -116,39 +119,35 @@ def _exchange(environ: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _open(guard: Guard, environ: dict[str, Any], around: GuardedRequest | None) -> GuardedRequest:
-    try:
-        info, data = _describe(guard, environ, around)
-    except Exception:
-        guard.note_failure("reading the request")
-        info, data = RequestInfo(guard.new_id(), "wsgi", "", ""), None
+    # Taken now, put into words later: frameworks change the environ, and most requests are never named.
+    facts = (
+        environ.get("HTTP_X_REQUEST_ID"),
+        environ.get("REQUEST_METHOD"),
+        environ.get("SCRIPT_NAME"),
+        environ.get("PATH_INFO"),
+    )
+    info = partial(_identify, guard, facts, time()) if around is None else partial(getattr, around, "info")
+    data = None
+    if guard.watcher is not None:
+        data = RequestData(environ.get("QUERY_STRING"), (), str(environ.get("REMOTE_ADDR") or ""))
+        data.environ = environ
     request = guard.open(info, data, around)
     request.headers = environ
     request.stream = environ.get("wsgi.input")
     return request
 
 
-def _describe(
-    guard: Guard, environ: dict[str, Any], around: GuardedRequest | None
-) -> tuple[RequestInfo, RequestData | None]:
-    id_ = environ.get("HTTP_X_REQUEST_ID") if around is None else around.info.id
+def _identify(guard: Guard, facts: tuple[Any, Any, Any, Any], started: float) -> RequestInfo:
+    """Which request this is."""
+    id_, method, script, path = facts
     if type(id_) is not str or not 0 < len(id_) <= ID_LENGTH or not (id_.isascii() and id_.isprintable()):
         id_ = guard.new_id()
-    path = str(environ.get("SCRIPT_NAME") or "") + str(environ.get("PATH_INFO") or "")
-    info = RequestInfo(id_, "wsgi", str(environ.get("REQUEST_METHOD") or ""), path)
-    if guard.watcher is None:
-        return info, None
-    headers = [
-        (key[5:].replace("_", "-"), value)
-        for key, value in environ.items()
-        if type(key) is str and key.startswith("HTTP_")
-    ]
-    data = RequestData(str(environ.get("QUERY_STRING") or ""), headers, str(environ.get("REMOTE_ADDR") or ""))
-    data.environ = environ
-    return info, data
+    return RequestInfo(id_, "wsgi", str(method or ""), f"{script or ''}{path or ''}", started)
 
 
 def _finish(request: GuardedRequest) -> None:
-    request.guard.check_residue(request)
+    if request.residue is not None and request.guard.engine is not None:
+        request.guard.engine.check_residue(request)
     request.guard.finish(request)
     request.close_scope()
     request.stream = request.headers = None
@@ -195,7 +194,8 @@ class _Responder:
 
         def write_if_clean(data: bytes) -> Any:
             if not request.responding:
-                request.guard.look_within(request)
+                if request.guard.engine is not None:
+                    request.guard.engine.look_within()
                 request.tainted = request.guard.violation(request) or request.tainted
                 if request.tainted is not None:
                     raise request.tainted
@@ -218,11 +218,13 @@ class _Stretch:
     def enter(self) -> None:
         self._token = self._request.scope.enter()
         self._mark = current.set(self._request)
-        self._request.guard.begin(self._request)
+        if self._request.guard.engine is not None:
+            self._request.guard.engine.begin(self._request)
 
     def leave(self) -> None:
         request = self._request
-        request.guard.end(request)
+        if request.guard.engine is not None:
+            request.guard.engine.end(request)
         if self._mark is not None:
             with contextlib.suppress(ValueError):  # this piece ran in another context than the call
                 current.reset(self._mark)

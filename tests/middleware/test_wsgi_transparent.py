@@ -422,10 +422,10 @@ def test_an_abandoned_body_gives_its_place_back(make_guard):
 
     body = StateGuardMiddleware(app, guard=guard)(make_environ(), start_response)
     next(body)
-    assert len(guard._active) == 1
+    assert len(guard.engine.active) == 1
     del body
     gc.collect()
-    assert not guard._active
+    assert not guard.engine.active
     assert_nothing_is_left()
 
 
@@ -433,9 +433,9 @@ def test_a_body_without_close_ends_with_its_last_piece(make_guard):
     guard = make_guard()
     body = StateGuardMiddleware(answer(iter([b"1"])), guard=guard)(make_environ(), start_response)
     assert next(body) == b"1"
-    assert len(guard._active) == 1
+    assert len(guard.engine.active) == 1
     assert list(body) == []
-    assert not guard._active
+    assert not guard.engine.active
 
 
 # -- strict servers and strict applications, on both sides -------------------------------------------

@@ -81,8 +81,8 @@ def _switched(event: str, args: Any) -> None:
     try:
         # Only what was innermost on each side changes hands: pausing looks, resuming looks again.
         if going:
-            going[-1].guard.pause(going[-1])
+            going[-1].guard.engine.pause(going[-1])
         if coming:
-            coming[-1].guard.resume(coming[-1])
+            coming[-1].guard.engine.resume(coming[-1])
     finally:
         _busy = False

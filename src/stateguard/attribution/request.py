@@ -6,6 +6,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stateguard.leak import Leak, RequestInfo
     from stateguard.request_data import RequestData
     from stateguard.scope import Scope
@@ -20,12 +22,12 @@ class GuardedRequest:
 
     __slots__ = (
         "__weakref__",
+        "_info",
         "active",
         "data",
         "first_hashes",
         "guard",
         "headers",
-        "info",
         "outer",
         "residue",
         "responding",
@@ -40,13 +42,13 @@ class GuardedRequest:
     def __init__(
         self,
         guard: Any,
-        info: RequestInfo,
+        info: RequestInfo | Callable[[], RequestInfo],
         data: RequestData | None,
         scope: Scope,
         outer: GuardedRequest | None,
     ) -> None:
         self.guard = guard
-        self.info = info
+        self._info = info
         self.data = data
         self.scope = scope
         self.outer = outer
@@ -67,6 +69,14 @@ class GuardedRequest:
         """Exact leaks that ``on_leak="raise"`` has yet to raise."""
         self.first_hashes: dict[str, tuple[str, Leak]] = {}
         """What each changed path held before this request touched it: to notice that it was put back."""
+
+    @property
+    def info(self) -> RequestInfo:
+        """Which request this is. Made when first asked for: most requests never are."""
+        found = self._info
+        if callable(found):
+            found = self._info = found()
+        return found
 
     def same_exchange(self, *marks: Any) -> list[GuardedRequest]:
         """This request and those around it that are under way and serve the exchange with one of ``marks``.

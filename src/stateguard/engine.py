@@ -1,0 +1,411 @@
+"""The engine: looks at shared state around every stretch of a request's work and settles who changed it.
+
+All looking happens under one lock. Nothing in here may fail a request: what goes wrong is noted once, and
+after :data:`FAILURES` times of the same the engine stops looking.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from time import perf_counter_ns
+from typing import TYPE_CHECKING
+
+from stateguard.attribution import asyncio_tasks, greenlets, trio_tasks
+from stateguard.attribution.finder import Finder
+from stateguard.attribution.handover import follow_threads
+from stateguard.attribution.ledger import Ledger
+from stateguard.pace import Pace
+from stateguard.reporter import Reporter, say
+from stateguard.watch.watcher import Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from stateguard.attribution.request import GuardedRequest
+    from stateguard.config import Config
+    from stateguard.leak import Location
+    from stateguard.verdict import Judge
+    from stateguard.watch.watcher import Seen
+
+logger = logging.getLogger("stateguard")
+
+PATIENCE = 5.0
+"""Seconds to wait for another thread's look before going on without one."""
+
+FAILURES = 3
+"""Internal failures of one kind after which an engine stops looking; the application goes on."""
+
+
+class Engine:
+    """Watches, attributes and records for one guard."""
+
+    def __init__(self, config: Config, judge: Callable[[Watcher], Judge]) -> None:
+        self.reporter = Reporter(config, self.note_failure)
+        self.watcher: Watcher | None = Watcher(
+            config.watch,
+            surfaces=config.surfaces,
+            process=config.process,
+            show_values=config.show_values,
+        )
+        self.ledger = Ledger()
+        self.finder = Finder(config.locate, self.ledger, self._look_at_line)
+        self.active: dict[int, GuardedRequest] = {}
+        """The requests being served."""
+        self.failures: dict[str, int] = {}
+        self.pace = Pace(config.budget, fixed=config.locate == "always" or config.on_leak == "raise")
+        self._judge = judge(self.watcher)
+        self._lock = threading.RLock()
+        self._window: dict[int, GuardedRequest] = {}
+        self._since: dict[int, GuardedRequest] = {}
+        self._looking = False
+        self._started = False
+        self._greenlets = False
+        self._adopted: object = None
+        self._apps: set[int] = set()
+        self._modules = 0
+
+    # -- life cycle ------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take the baseline."""
+        watcher = self.watcher
+        if watcher is None:
+            return
+        with self._lock:
+            try:
+                watcher.start()
+                self.finder.start(watcher.members(), len(watcher.graph))
+                self._started = True
+            except Exception:
+                self._failed("taking the baseline")
+        if not watcher.modules and not watcher.patterns:
+            logger.warning(
+                "stateguard watches nothing: no module is loaded from under %s. Name your modules: "
+                'Guard(watch=["myapp", "myapp.*"])',
+                os.getcwd(),
+            )
+
+    def close(self) -> None:
+        """Stop looking, and hold on to nothing."""
+        with self._lock:
+            self.ledger.clear()
+            self.active.clear()
+            self._window.clear()
+            self._since.clear()
+            self.watcher = None
+            self.finder.disarm()
+
+    def after_fork(self) -> None:
+        """In a forked worker nobody is being served yet, and the parent's lock means nothing."""
+        self._lock = threading.RLock()
+        self._looking = False
+        self.ledger.clear()
+        self.active.clear()
+        self._window.clear()
+        self._since.clear()
+        self._started = False
+
+    def add_app(self, app: Any) -> None:
+        """Watch an application object and the middleware instances behind it; once per object."""
+        if self.watcher is None or id(app) in self._apps:
+            return
+        with self._lock:
+            self._apps.add(id(app))
+            try:
+                self.watcher.add_app(app)
+            except Exception:
+                self._failed("looking at the application object")
+
+    # -- requests --------------------------------------------------------------------------------
+
+    def enlist(self, request: GuardedRequest) -> None:
+        """A request begins."""
+        watcher = self.watcher
+        if watcher is None:
+            return
+        try:
+            if not self._started:
+                self.start()
+                if greenlets.switching():
+                    greenlets.follow_switches()
+                    self._greenlets = True
+            if len(sys.modules) != self._modules:
+                self._modules = len(sys.modules)
+                follow_threads()
+                if watcher.modules_grew():
+                    self._restart()
+            if not self.active and not self._window and self.pace.gait == "strict":
+                with self._lock:
+                    if not self._looking:
+                        self._look_deep()  # settings that code outside any request has changed since
+                self._flush()
+        except Exception:
+            self._failed("opening a request")
+        self.active[id(request)] = request
+        self._window[id(request)] = request
+
+    def _restart(self) -> None:
+        with self._lock:
+            if not self._looking:
+                self._look()
+                self._look_deep()
+            self.start()
+        self._flush()
+
+    def begin(self, request: GuardedRequest) -> None:
+        """A stretch of work for ``request`` begins on this thread."""
+        if self.watcher is None:
+            return
+        if self.pace.gait == "sparse" and not self.finder.armed:
+            self._since[id(request)] = request
+            return
+        if not self._lock.acquire(timeout=PATIENCE):
+            self._since[id(request)] = request
+            return
+        try:
+            if self._looking:
+                return  # a finalizer that ran while the engine was looking
+            self._look(brief=True)
+            self.ledger.push(request)
+            if self.finder.armed:
+                self.finder.enter()
+        finally:
+            self._lock.release()
+        if self._greenlets:
+            greenlets.entered(request)
+        if self.reporter.pending:
+            self._flush()
+
+    def end(self, request: GuardedRequest) -> None:
+        """The stretch has ended: whatever differs is on the account of those that were running."""
+        if self._greenlets:
+            greenlets.left(request)
+        if self.watcher is None:
+            return
+        if self.pace.gait == "sparse" and not self.finder.armed and not self.pace.due():
+            self._since[id(request)] = request
+            self.ledger.pop(request)
+            return
+        if not self._lock.acquire(timeout=PATIENCE):
+            self._since[id(request)] = request
+            self.ledger.pop(request)
+            return
+        try:
+            if not self._looking:
+                self._look()
+            self.ledger.pop(request)
+            if not self.ledger.here():
+                self.finder.leave()
+        finally:
+            self._lock.release()
+        if self.reporter.pending:
+            self._flush()
+
+    def pause(self, request: GuardedRequest) -> None:
+        """The greenlet that works for ``request`` gives way: the stretch ends, to be resumed."""
+        with self._lock:
+            if not self._looking:
+                self._look()
+                self.ledger.pop(request)
+
+    def resume(self, request: GuardedRequest) -> None:
+        """The greenlet goes on."""
+        with self._lock:
+            if not self._looking:
+                self._look(brief=True)
+                self.ledger.push(request)
+
+    def look_within(self) -> None:
+        """Look in the middle of a stretch: before the first byte of a response leaves."""
+        with self._lock:
+            if not self._looking:
+                self._look()
+                self._look_deep()
+        if self.reporter.pending:
+            self._flush()
+
+    def finish(self, request: GuardedRequest) -> None:
+        """The request is over: look at what is checked once per request, and let go of it."""
+        if self.watcher is not None and (self.pace.gait != "sparse" or self.pace.due()):
+            with self._lock:
+                if not self._looking:
+                    if self.pace.deep_due(alone=len(self.active) <= 1):
+                        self._look_deep()
+                    if self.pace.weigh():
+                        self.finder.expire()
+        request.active = False
+        self.active.pop(id(request), None)
+        if self.reporter.pending:
+            self._flush()
+
+    def abandon(self, request: GuardedRequest) -> None:
+        """The request will never end properly. Called by a finalizer, at any point of any code: no locks.
+
+        What it changed since the last look is seen at the next one.
+        """
+        request.active = False
+        self.active.pop(id(request), None)
+
+    def follow(self, request: GuardedRequest) -> None:
+        """Follow the tasks that ``request`` will start."""
+        try:
+            if not trio_tasks.follow_tasks(request):
+                asyncio_tasks.follow_tasks()
+        except Exception:
+            self._failed("following the tasks of a request")
+
+    # -- thread-locals ---------------------------------------------------------------------------
+
+    def adopt_thread(self) -> None:
+        """Watch this thread's thread-locals as shared state: an event loop serves every request on it."""
+        watcher = self.watcher
+        if watcher is None or not watcher.graph.locals:
+            return
+        mark = (threading.get_ident(), len(watcher.graph.locals), id(watcher.graph))
+        if mark != self._adopted:
+            with self._lock:
+                self._adopted = mark
+                try:
+                    watcher.add_thread_locals()
+                except Exception:
+                    self._failed("looking at thread-locals")
+
+    def take_residue(self, request: GuardedRequest) -> None:
+        """Note what this thread's thread-locals hold before the request runs on it."""
+        if self.watcher is not None and self.watcher.graph.locals:
+            with self._lock:
+                request.residue = self.watcher.take_residue()
+
+    def check_residue(self, request: GuardedRequest) -> None:
+        """Report what the request has left in this thread's thread-locals."""
+        before, request.residue = request.residue, None
+        if before is None or self.watcher is None:
+            return
+        with self._lock:
+            try:
+                self._judge_and_record(self.watcher.left_behind(before), [request])
+            except Exception:
+                self._failed("looking at thread-locals")
+        self._flush()
+
+    # -- looking (the lock is held) --------------------------------------------------------------
+
+    def _look(self, brief: bool = False, line: bool = False) -> None:
+        watcher = self.watcher
+        if watcher is None:
+            return
+        self._looking = True
+        started = perf_counter_ns()
+        gait = self.pace.gait
+        self.ledger.about_to_look()
+        try:
+            if (gait == "strict" or line) and not (brief and line):
+                seen = watcher.check()
+            elif brief:
+                seen = watcher.check_hot()
+            else:
+                seen = watcher.check(keys=False)
+            if seen:
+                self._settle(seen, strict=gait == "strict" or (line and not brief))
+            if self._since and not brief:
+                self._since.clear()
+        except Exception:
+            self._failed("comparing shared state")
+        finally:
+            self.pace.spent(started)
+            self._looking = False
+
+    def _look_deep(self) -> None:
+        """Also what is left out otherwise; anybody served since the last time may have changed that."""
+        watcher = self.watcher
+        if watcher is None:
+            return
+        self._looking = True
+        started = perf_counter_ns()
+        try:
+            seen = watcher.check() if self.pace.gait != "strict" else []
+            seen += watcher.check_cold() + watcher.check_settings()
+            if seen:
+                self._judge_and_record(seen, list(self._window.values()))
+            self._window = dict(self.active)
+        except Exception:
+            self._failed("comparing shared state")
+        finally:
+            self.pace.deep_spent(started)
+            self._looking = False
+
+    def _look_at_line(self) -> None:
+        """A line has ended on a traced thread."""
+        if self.watcher is None or not self._lock.acquire(timeout=PATIENCE):
+            return
+        try:
+            if not self._looking:
+                self._look(brief=not self.finder.thorough, line=True)
+        finally:
+            self._lock.release()
+
+    # -- settling (the lock is held) -------------------------------------------------------------
+
+    def _settle(self, seen: list[Seen], strict: bool) -> None:
+        candidates = self.ledger.running(self.finder.alibi if self.finder.armed else None)
+        if self._since:
+            # Stretches that nobody looked around: each of them may have done it, and so may other code.
+            together = {id(request): request for request in (*candidates, *self._since.values())}
+            self._judge_and_record(seen, list(together.values()), unproven=True)
+            return
+        if strict:
+            self._judge_and_record(seen, candidates)
+            return
+        # Before the stretch, only what had changed before was compared. Anything else may have been written
+        # by code outside any request: the first time is no proof.
+        self._judge_and_record([one for one in seen if one.fresh], candidates, unproven=True)
+        self._judge_and_record([one for one in seen if not one.fresh], candidates)
+
+    def _judge_and_record(
+        self, seen: list[Seen], candidates: list[GuardedRequest], unproven: bool = False
+    ) -> None:
+        if not seen:
+            return
+        verdicts = self._judge.judge(
+            seen, candidates, list(self.active.values()), self.ledger.threads(), self._location, unproven
+        )
+        for leak, sole in verdicts:
+            if leak.location is not None:
+                self.finder.found(leak.root)
+            elif leak.severity != "note":
+                self.finder.want(leak.root)
+            self.reporter.record(leak, sole)
+
+    def _location(self, seen: Seen, request: GuardedRequest | None) -> Location | None:
+        if request is None or not self.finder.armed:
+            return None
+        if seen.fresh and not self.finder.thorough:
+            return None  # nobody looked at this node after each line: it is not known which one wrote
+        for thread, running in self.ledger.threads().items():
+            if running is request:
+                return self.finder.location(thread)
+        return None
+
+    # -- acting (no lock is held) ----------------------------------------------------------------
+
+    def _flush(self) -> None:
+        with self._lock:
+            pending = self.reporter.take()
+        self.reporter.act(pending)
+
+    def note_failure(self, doing: str) -> None:
+        """Something of the guard's own has failed beside the looking."""
+        self._failed(doing, looking=False)
+
+    def _failed(self, doing: str, looking: bool = True) -> None:
+        """The guard itself is at fault: say so once, and never let the request feel it."""
+        if doing not in self.failures:
+            say(f"stateguard failed while {doing}; requests go on. Please report this.", sys.exc_info())
+        self.failures[doing] = self.failures.get(doing, 0) + 1
+        if looking and self.failures[doing] == FAILURES:
+            self.watcher = None
+            say(f"stateguard has failed {FAILURES} times and has stopped looking; requests go on")
