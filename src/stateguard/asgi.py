@@ -24,6 +24,7 @@ from stateguard.errors import ConfigError
 from stateguard.guard import Guard
 from stateguard.leak import RequestInfo
 from stateguard.request_data import RequestData
+from stateguard.scope import current_scope
 from stateguard.sessions.asgi import ASGISessions
 from stateguard.sessions.binding import bind
 
@@ -99,6 +100,16 @@ class StateGuardMiddleware:
                 return await self.app(scope, receive, _after_startup(send, guard))
             return await self.app(scope, receive, send)
         exchange = _exchange(scope)
+        engine = guard.engine
+        if engine is None:
+            opened = current_scope()
+            if opened is None or opened.exchange is not exchange:
+                return await self._scoped(scope, exchange, receive, send)
+            if opened.owner is guard:
+                return await self.app(scope, receive, send)  # wrapped twice
+            if isinstance(opened.owner, Guard) and opened.owner.gives_sessions_like(guard):
+                return await self._served(scope, receive, send)  # one exchange has one session
+            return await self._scoped(scope, exchange, receive, send)
         inherited = current.get()
         around = () if inherited is None else inherited.same_exchange(exchange)
         if any(request.guard is guard for request in around):
@@ -108,12 +119,13 @@ class StateGuardMiddleware:
         mark = current.set(request)
         failed = True
         try:
-            engine = guard.engine
             if engine is None or engine.watcher is None:
                 result = await self._served(scope, receive, send)
             else:
                 engine.follow(request)
-                served = self._served(scope, _noting(receive, request), _guarding(send, request))
+                if guard.raises:
+                    send = _guarding(send, request)
+                served = self._served(scope, _noting(receive, request), send)
                 result = await drive(served, request)
             failed = False
         finally:
@@ -129,13 +141,20 @@ class StateGuardMiddleware:
                 raise error
         return result
 
+    async def _scoped(self, scope: Scope, exchange: Any, receive: Receive, send: Send) -> Any:
+        """Serve a request with a session and nothing else: the short way for ``mode="scope-only"``."""
+        guard = self.guard
+        mine = guard.open_scope(partial(_identify, guard, _facts(scope), time()), exchange)
+        token = mine.enter()
+        try:
+            return await self._served(scope, receive, send)
+        finally:
+            mine.leave(token)
+            mine.close()
+
     def _open(self, scope: Scope, exchange: Any, around: GuardedRequest | None) -> GuardedRequest:
         guard = self.guard
-        headers = scope.get("headers")
-        if type(headers) is not list and type(headers) is not tuple:
-            headers = ()  # the specification allows any iterable: reading a one-shot one would use it up
-        # Taken now, put into words later: routers change the scope, and most requests are never named.
-        facts = scope["type"], scope.get("method"), scope.get("path"), headers
+        facts = _facts(scope)
         if around is None:
             info = partial(_identify, guard, facts, time())
         else:
@@ -147,10 +166,22 @@ class StateGuardMiddleware:
             if app is not None:
                 engine.add_app(app)
             engine.adopt_thread()
-            data = RequestData(scope.get("query_string"), headers, scope.get("client"))
+            data = RequestData(scope.get("query_string"), facts[3], scope.get("client"))
         request = guard.open(info, data, around)
         request.headers = exchange
+        if not request.shares_scope:
+            request.scope.exchange, request.scope.owner = exchange, guard
         return request
+
+
+def _facts(scope: Scope) -> tuple[Any, Any, Any, Any]:
+    """What names the request. Taken now, put into words later: routers change the scope, and most requests
+    are never named.
+    """
+    headers = scope.get("headers")
+    if type(headers) is not list and type(headers) is not tuple:
+        headers = ()  # the specification allows any iterable: reading a one-shot one would use it up
+    return scope["type"], scope.get("method"), scope.get("path"), headers
 
 
 def _exchange(scope: Scope) -> Any:
@@ -221,14 +252,13 @@ def _noting(receive: Receive, request: GuardedRequest) -> Receive:
 
 
 def _guarding(send: Send, request: GuardedRequest) -> Send:
-    """Pass messages on; in ``raise`` mode, not the first one of a request that has leaked."""
+    """In ``raise`` mode: pass messages on, but not the first one of a request that has leaked."""
     engine = request.guard.engine
-    raises = request.guard.raises
 
     async def send_if_clean(message: Message) -> None:
         if not request.responding:
             start = _type(message) in _STARTS
-            if start and raises:
+            if start and engine is not None:
                 engine.look_within()
                 request.tainted = request.tainted or request.guard.violation(request)
             if request.tainted is not None:

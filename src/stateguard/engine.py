@@ -252,6 +252,8 @@ class Engine:
 
     def follow(self, request: GuardedRequest) -> None:
         """Follow the tasks that ``request`` will start."""
+        if asyncio_tasks.followed():
+            return
         try:
             if not trio_tasks.follow_tasks(request):
                 asyncio_tasks.follow_tasks()

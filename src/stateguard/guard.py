@@ -24,7 +24,7 @@ from stateguard.errors import ConfigError, SharedStateMutated
 from stateguard.leak import RequestInfo
 from stateguard.rating import Rater
 from stateguard.report.text import render_leak, render_summary
-from stateguard.scope import open_scope
+from stateguard.scope import Scope, open_scope
 from stateguard.verdict import Judge
 from stateguard.watch.watcher import Watcher
 
@@ -250,6 +250,12 @@ class Guard:
         if self.engine is not None and self.mode == "on":
             self.engine.enlist(request)
         return request
+
+    def open_scope(self, info: Callable[[], RequestInfo], exchange: object) -> Scope:
+        """A fresh scope for a request that nobody watches."""
+        scope = open_scope(info, session_factory=self._factory, carrier=self.config.scope)
+        scope.exchange, scope.owner = exchange, self
+        return scope
 
     def gives_sessions_like(self, other: Guard) -> bool:
         """Whether a scope that one of the two opened does for both."""

@@ -105,7 +105,9 @@ class RequestData:
         if type(key) is not str or not key:
             return False
         return (
-            key == self.client() or key in self.tokens() or any(key in t or t in key for t in self.tokens())
+            key == self.client()
+            or key in self.tokens()
+            or any(key in token or token in key for token in self.tokens() if len(key) >= SHORTEST)
         )
 
     def appears_in(self, strings: Iterable[str]) -> bool:

@@ -91,7 +91,18 @@ class Scope:
     tests.
     """
 
-    __slots__ = ("__weakref__", "_factory", "_request", "_token", "carrier", "closed", "parent", "values")
+    __slots__ = (
+        "__weakref__",
+        "_factory",
+        "_request",
+        "_token",
+        "carrier",
+        "closed",
+        "exchange",
+        "owner",
+        "parent",
+        "values",
+    )
 
     def __init__(
         self,
@@ -105,6 +116,10 @@ class Scope:
         self.parent = parent
         self.carrier = carrier
         self.values: dict[object, Any] = {}
+        self.exchange: object = None
+        """By the identity of this, a second middleware knows the request again."""
+        self.owner: object = None
+        """The guard that opened the scope."""
         self._factory = factory
         self._token: Token | None = None
 
@@ -203,7 +218,7 @@ class Scope:
         """
         self.closed = True
         self.values = {}
-        self.parent = None
+        self.parent = self.exchange = self.owner = None
         self._factory = _ended
 
     def __enter__(self) -> Scope:

@@ -38,22 +38,35 @@ class _Factory:
 _loops: weakref.WeakKeyDictionary[Any, _Factory] = weakref.WeakKeyDictionary()
 
 
+_newest: weakref.ref[Any] | None = None
+
+
+def followed() -> bool:
+    """Whether the running asyncio loop is the one that was followed last: the quick way to know."""
+    loop = asyncio._get_running_loop()
+    return loop is not None and _newest is not None and _newest() is loop
+
+
 def follow_tasks() -> bool:
     """Follow the tasks of the running asyncio loop; ``False`` where there is none."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         return False
+    global _newest
     known = _loops.get(loop)
     if known is None or not known.active:
         factory = _Factory(loop.get_task_factory())
         loop.set_task_factory(factory)
         _loops[loop] = factory
+    _newest = weakref.ref(loop)
     return True
 
 
 def unfollow_tasks() -> None:
     """Give every loop back the factory it had; one that was set on top of ours keeps working."""
+    global _newest
+    _newest = None
     for loop, factory in list(_loops.items()):
         factory.active = False
         if not loop.is_closed() and loop.get_task_factory() is factory:
