@@ -1,0 +1,1 @@
+"""One tiny application per module; the catalogue says what is true of each."""

@@ -1,0 +1,20 @@
+"""The service: every user brings a key."""
+
+from tests.corpus.apps.api_key import somelib
+from tests.corpus.gate import hold
+from tests.corpus.tiny import Request, Wsgi
+
+app = Wsgi()
+
+
+@app.route("/complete")
+def complete(request: Request):
+    somelib.api_key = "sk-" + request.user  # LEAK
+    hold(request.id)
+    return somelib.complete("hello")
+
+
+@app.route("/models")
+def models(request: Request):
+    hold(request.id)
+    return "small, large"

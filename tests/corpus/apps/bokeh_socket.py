@@ -1,0 +1,35 @@
+"""bokeh/bokeh-fastapi PR #25: one handler instance for all websockets; a second connect overwrites the first socket."""
+
+from tests.corpus.gate import hold_async
+from tests.corpus.tiny import Asgi, Request
+
+
+class SessionHandler:
+    def __init__(self):
+        self.socket = None
+        self.user = None
+
+    async def open(self, user, say):
+        self.user = user  # LEAK user
+        self.socket = say  # LEAK
+
+    async def reply(self, text):
+        await self.socket(f"{self.user}: {text}")
+
+
+HANDLER = SessionHandler()
+app = Asgi()
+
+
+@app.socket("/ws")
+async def connect(request: Request, hear, say):
+    await HANDLER.open(request.user, say)
+    await hold_async(request.id)
+    while (text := await hear()) is not None:
+        await say(text)
+
+
+@app.route("/ping")
+async def ping(request: Request):
+    await hold_async(request.id)
+    return "pong"

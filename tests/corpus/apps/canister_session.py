@@ -1,0 +1,29 @@
+"""dagnelies/canister PR #8: a mutable default argument becomes the data of every session made without data."""
+
+from tests.corpus.gate import hold
+from tests.corpus.tiny import Request, Wsgi
+
+
+class Session:
+    def __init__(self, sid, data={}):
+        self.sid = sid
+        self.data = data
+
+
+app = Wsgi()
+
+
+@app.route("/login")
+def login(request: Request):
+    session = Session(request.id)
+    session.data["user"] = request.user  # LEAK
+    hold(request.id)
+    return str(session.data)
+
+
+@app.route("/guest")
+def guest(request: Request):
+    session = Session(request.id, {})
+    session.data["user"] = "guest"
+    hold(request.id)
+    return str(session.data)

@@ -1,0 +1,19 @@
+"""cherrypy/cherrypy#61: request parameters become names of the module that no source mentions."""
+
+from tests.corpus.gate import hold
+from tests.corpus.tiny import Request, Wsgi
+
+app = Wsgi()
+
+
+@app.route("/page")
+def page(request: Request):
+    globals().update(request.query)  # LEAK
+    hold(request.id)
+    return "page"
+
+
+@app.route("/ping")
+def ping(request: Request):
+    hold(request.id)
+    return "pong"

@@ -1,0 +1,39 @@
+"""encode/django-rest-framework#1870: declared fields belong to the class; the constructor writes the request into them."""
+
+from tests.corpus.gate import hold
+from tests.corpus.tiny import Request, Wsgi
+
+
+class Field:
+    def __init__(self):
+        self.context = {}
+
+    def render(self, value):
+        return f"{value} for {self.context.get('user')}"
+
+
+class UserSerializer:
+    fields = {"name": Field()}
+
+    def __init__(self, context):
+        for field in self.fields.values():
+            field.context = context  # LEAK
+
+    def data(self, value):
+        return {name: field.render(value) for name, field in self.fields.items()}
+
+
+app = Wsgi()
+
+
+@app.route("/user")
+def user(request: Request):
+    serializer = UserSerializer(context={"user": request.user})
+    hold(request.id)
+    return str(serializer.data("ok"))
+
+
+@app.route("/fields")
+def fields(request: Request):
+    hold(request.id)
+    return ", ".join(UserSerializer.fields)

@@ -1,0 +1,29 @@
+"""gradio-app/gradio#4558: a session table keyed by user is fine, one shared initial value in all sessions is not."""
+
+from tests.corpus.gate import hold
+from tests.corpus.tiny import Request, Wsgi
+
+INITIAL = []
+SESSIONS = {}
+app = Wsgi()
+
+
+def state_of(user):
+    if user not in SESSIONS:
+        SESSIONS[user] = {"value": INITIAL}
+    return SESSIONS[user]
+
+
+@app.route("/chat")
+def chat(request: Request):
+    state = state_of(request.user)
+    history = state["value"]
+    history.append([request.user, "hello"])  # LEAK
+    hold(request.id)
+    return str(history)
+
+
+@app.route("/read")
+def read(request: Request):
+    hold(request.id)
+    return f"{len(SESSIONS)} sessions"

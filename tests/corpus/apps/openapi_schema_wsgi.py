@@ -1,0 +1,29 @@
+"""Mirror of the kept schema in WSGI: a property computed once, a compiled pattern, a template compiled on first use."""
+
+import re
+from functools import cached_property
+
+from tests.corpus.gate import hold
+from tests.corpus.tiny import Request, Wsgi
+
+
+class Site:
+    @cached_property
+    def routes(self):
+        return tuple(sorted(app.routes))
+
+    @cached_property
+    def pattern(self):
+        return re.compile("/(.*)")
+
+
+SITE = Site()
+app = Wsgi()
+
+
+@app.route("/map")
+def site_map(request: Request):
+    found = SITE.routes
+    matched = SITE.pattern.match(request.path)
+    hold(request.id)
+    return f"{found} {bool(matched)}"

@@ -1,0 +1,27 @@
+"""sgl-project/sglang#26173: ``+=`` on the list that a cached function returned edits the cache for everybody."""
+
+from functools import lru_cache
+
+from tests.corpus.gate import hold
+from tests.corpus.tiny import Request, Wsgi
+
+app = Wsgi()
+
+
+@lru_cache(maxsize=8)
+def stop_words(model):
+    return ["</s>", f"<{model}>"]
+
+
+@app.route("/generate")
+def generate(request: Request):
+    words = stop_words("small")
+    words += [request.user]  # LEAK
+    hold(request.id)
+    return str(words)
+
+
+@app.route("/read")
+def read(request: Request):
+    hold(request.id)
+    return str(stop_words("small"))
