@@ -1,4 +1,4 @@
-"""bokeh/bokeh-fastapi PR #25: one handler instance for all websockets; a second connect overwrites the first socket."""
+"""bokeh/bokeh-fastapi PR #25: one handler instance for all websockets; a second connect takes it over."""
 
 from tests.corpus.gate import hold_async
 from tests.corpus.tiny import Asgi, Request

@@ -1,4 +1,4 @@
-"""dagnelies/canister PR #8: a mutable default argument becomes the data of every session made without data."""
+"""dagnelies/canister PR #8: a mutable default argument becomes the data of sessions made without any."""
 
 from tests.corpus.gate import hold
 from tests.corpus.tiny import Request, Wsgi

@@ -1,4 +1,4 @@
-"""soynatan/django-easy-audit#6: a middleware keeps the current user on its class, a signal handler reads it there."""
+"""soynatan/django-easy-audit#6: a middleware keeps the user on its class, a signal handler reads it there."""
 
 from tests.corpus.gate import hold
 from tests.corpus.tiny import Request, Wsgi

@@ -1,4 +1,4 @@
-"""gradio-app/gradio#4558: a session table keyed by user is fine, one shared initial value in all sessions is not."""
+"""gradio-app/gradio#4558: a table keyed by user is fine, one initial value shared by all sessions is not."""
 
 from tests.corpus.gate import hold
 from tests.corpus.tiny import Request, Wsgi

@@ -1,4 +1,4 @@
-"""Mirror of langchain#11650: the chain's memory is reached through an alias, on a worker thread of an ASGI app."""
+"""Mirror of langchain#11650: the memory is reached through an alias, on a worker thread of an ASGI app."""
 
 import asyncio
 

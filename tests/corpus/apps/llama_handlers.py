@@ -1,4 +1,4 @@
-"""run-llama/create-llama#479: each open event stream attaches its handler to the shared engine, then removes it."""
+"""run-llama/create-llama#479: each open stream attaches its handler to the shared engine, then removes it."""
 
 from tests.corpus.gate import hold_async
 from tests.corpus.tiny import Asgi, Request

@@ -1,4 +1,4 @@
-"""marshmallow-code/marshmallow#2114: a schema's default list reaches the view as an argument and is extended there."""
+"""marshmallow-code/marshmallow#2114: a schema's default list reaches the view and is extended there."""
 
 from functools import wraps
 

@@ -1,4 +1,4 @@
-"""citusdata/django-multitenant PR #173: the tenant stays on the worker thread, the next request there inherits it."""
+"""citusdata/django-multitenant PR #173: the tenant stays on the thread, the next request inherits it."""
 
 import threading
 

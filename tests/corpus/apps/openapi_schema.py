@@ -1,4 +1,4 @@
-"""fastapi/applications.py ``FastAPI.openapi()``: the schema is built on first use and kept on the application."""
+"""fastapi/applications.py ``FastAPI.openapi()``: the schema is built on first use and kept."""
 
 from tests.corpus.gate import hold_async
 from tests.corpus.tiny import Asgi, Request

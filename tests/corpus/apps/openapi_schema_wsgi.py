@@ -1,4 +1,4 @@
-"""Mirror of the kept schema in WSGI: a property computed once, a compiled pattern, a template compiled on first use."""
+"""Mirror of the kept schema in WSGI: properties computed once, a compiled pattern."""
 
 import re
 from functools import cached_property

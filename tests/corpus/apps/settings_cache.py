@@ -1,4 +1,4 @@
-"""FastAPI docs, 'Settings and Environment Variables': ``lru_cache`` around a pure function that builds the settings."""
+"""FastAPI docs, 'Settings and Environment Variables': ``lru_cache`` around a pure function."""
 
 from functools import lru_cache
 

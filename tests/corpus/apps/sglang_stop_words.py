@@ -1,4 +1,4 @@
-"""sgl-project/sglang#26173: ``+=`` on the list that a cached function returned edits the cache for everybody."""
+"""sgl-project/sglang#26173: ``+=`` on the list that a cached function returned edits the cache."""
 
 from functools import lru_cache
 

@@ -1,4 +1,4 @@
-"""urllib3 connectionpool.py: a LIFO queue of connections, taken out and put back, and a counter of those made."""
+"""urllib3 connectionpool.py: a LIFO queue of connections, taken out and put back, and a counter."""
 
 from queue import Empty, LifoQueue
 
