@@ -1,4 +1,4 @@
-"""What is true of one reproduction: written down as data, next to the application, before anything is measured."""
+"""What is true of one reproduction: written down as data before anything is measured."""
 
 from __future__ import annotations
 
@@ -90,7 +90,8 @@ class Case:
 @cache
 def _files(module: str) -> list[Path]:
     spec = importlib.util.find_spec(module)
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     origin = Path(spec.origin)
     return sorted(origin.parent.glob("*.py")) if spec.submodule_search_locations is not None else [origin]
 
@@ -113,7 +114,7 @@ def matches(glob: str, path: str) -> bool:
 
 
 def overlapping(guilty: str, innocent: str, sends: tuple[str, ...] | None = None) -> tuple[Req, ...]:
-    """The usual script: an innocent request around a guilty one, a guilty one around an innocent one, one alone.
+    """The usual script: an innocent request around a guilty one, the reverse, and a guilty one alone.
 
     ``{user}`` in ``guilty`` is a different name each time. ``sends`` makes the guilty ones websockets.
     """

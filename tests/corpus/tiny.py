@@ -1,4 +1,4 @@
-"""The least framework that the corpus applications need: routes for ASGI and WSGI, written here, owned here."""
+"""The least framework that the corpus applications need: routes for ASGI and WSGI."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Reply:
 
 
 class Asgi:
-    """Handlers are coroutine functions that return a text, an async iterator of texts, or a :class:`Reply`."""
+    """Handlers are coroutine functions that return a text, an async iterator of texts or a :class:`Reply`."""
 
     def __init__(self) -> None:
         self.routes: dict[str, Callable[..., Any]] = {}

@@ -1,4 +1,4 @@
-"""encode/django-rest-framework#1870: declared fields are shared; the constructor writes the request into them."""
+"""encode/django-rest-framework#1870: declared fields are shared; the constructor writes into them."""
 
 from tests.corpus.gate import hold
 from tests.corpus.tiny import Request, Wsgi

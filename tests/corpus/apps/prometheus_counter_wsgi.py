@@ -1,4 +1,4 @@
-"""Mirror of the counters in WSGI: integers in a dict, a ``Counter``, a rebound global, ``itertools.count``."""
+"""Mirror of the counters in WSGI: a dict, a ``Counter``, a rebound global, ``itertools.count``."""
 
 from collections import Counter
 from itertools import count
