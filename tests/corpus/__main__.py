@@ -94,7 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"\n{verdict.case.name}")
             for leak in verdict.leaks:
                 who = leak.request.id if leak.request else [suspect.id for suspect in leak.suspects]
-                print(f"  {leak.severity} {leak.path} {leak.kind}: {leak.confidence} {who} at {leak.location}")
+                print(
+                    f"  {leak.severity} {leak.path} {leak.kind}: {leak.confidence} {who} at {leak.location}"
+                )
                 print(f"    {leak.reason}; {leak.before} -> {leak.after}")
     wrong = [
         verdict

@@ -44,7 +44,15 @@ class Freezer:
         return found
 
     def freeze(self, value: Any, seen: tuple[int, ...] = ()) -> Frozen:
-        """The content of one value, cycles cut."""
+        """The content of one value, cycles cut. Raises ``RuntimeError`` when it changes meanwhile."""
+        try:
+            return self._content(value, seen)
+        except RuntimeError as error:
+            if "during iteration" in str(error):
+                raise
+            return (type(value).__name__, id(value))  # a proxy that stands for nothing just now
+
+    def _content(self, value: Any, seen: tuple[int, ...]) -> Frozen:
         if isinstance(value, _ATOMS):
             return (type(value).__name__, value)
         if id(value) in seen:
@@ -132,11 +140,12 @@ class BeforeAfter:
         self.accused: dict[str, set[str]] = {}
 
     def _state(self) -> dict[str, Frozen]:
-        while True:
+        for _ in range(1000):
             try:
                 return {**self._freezer.state(), "os.environ": dict(os.environ)}
             except RuntimeError:  # another thread changed something while it was being read
                 continue
+        raise RuntimeError("the state never stood still")
 
     def _compare(self, request_id: str, before: Mapping[str, Frozen]) -> None:
         names = changed(before, self._state())

@@ -18,8 +18,11 @@ def main(words: list[str]) -> int:
         if words and not any(word in form.id for word in words):
             continue
         shown += 1
-        leaks = observe(form.setup, form.change, form.undo)
-        found = mistakes(form, leaks)
+        try:
+            leaks = observe(form.setup, form.change, form.undo)
+            found = mistakes(form, leaks)
+        except Exception as error:
+            leaks, found = [], [f"the change failed under the guard: {type(error).__name__}: {error}"]
         wrong += bool(found)
         change = "; ".join(line.strip() for line in form.change.strip().splitlines())
         print(f"{'ok ' if not found else 'NO '} {form.id:<52} {change[:70]}")

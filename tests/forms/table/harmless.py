@@ -1,5 +1,7 @@
 """What leaves the content as it was."""
 
+# ruff: noqa: E501 -- rows of a table
+
 from __future__ import annotations
 
 _MIXED = """
@@ -111,7 +113,7 @@ HARMLESS: tuple[tuple[str, str, str], ...] = (
         "import numpy as np\nSTATE = np.arange(6)",
         "STATE + 1; STATE[1:3].copy().fill(1); STATE.sum()",
     ),
-    ("numpy, the same values", "import numpy as np\nSTATE = np.arange(6)", "STATE[0] = 0; STATE += 0"),
+    ("numpy, the same values", "import numpy as np\nSTATE = np.arange(6)", "STATE[0] = 0; STATE.__iadd__(0)"),
     ("a generator that is advanced", "STATE = [1]\nG = iter([1, 2, 3])", "list(STATE)"),
     ("catching an exception", _MIXED, "try:\n    NUMBERS[99]\nexcept IndexError as error:\n    pass"),
     ("pickling", "import pickle\nSTATE = {'a': [1]}", "pickle.loads(pickle.dumps(STATE))['a'].append(2)"),

@@ -1,5 +1,7 @@
 """Dicts, sets and their relatives."""
 
+# ruff: noqa: E501 -- rows of a table
+
 from __future__ import annotations
 
 from tests.forms.table.rows import Rows
@@ -13,7 +15,7 @@ def _dict(name: str, change: str, kind: str, path: str, *, setup: str = "", said
     _form("dict", name, setup or "STATE = {'a': 'A', 'b': 'B'}", change, (kind, path, said))
 
 
-_dict("new key", "STATE['x'] = 'X'", "added", "app.STATE['x']", said="absent -> str (1 char")
+_dict("new key", "STATE['x'] = 'X'", "added", "app.STATE['x']", said="absent -> str of 1 character")
 _dict("other value", "STATE['a'] = 'X'", "replaced", "app.STATE['a']")
 _dict("augmented value", "STATE['a'] += 'X'", "replaced", "app.STATE['a']")
 _dict("value to None", "STATE['a'] = None", "replaced", "app.STATE['a']", said="-> None")
@@ -25,7 +27,7 @@ _dict("|=", "global STATE; STATE |= {'x': 'X'}", "added", "app.STATE['x']")
 _dict("pop", "STATE.pop('a')", "removed", "app.STATE['a']", said="-> absent")
 _dict("popitem", "STATE.popitem()", "removed", "app.STATE['b']")
 _dict("del", "del STATE['a']", "removed", "app.STATE['a']")
-_dict("clear", "STATE.clear()", "cleared", "app.STATE", said="dict (2 items) -> dict (empty)")
+_dict("clear", "STATE.clear()", "cleared", "app.STATE", said="dict of 2 items -> dict of 0 items")
 _dict("order only", "STATE['a'] = STATE.pop('a')", "reordered", "app.STATE")
 _dict("dict.__setitem__", "dict.__setitem__(STATE, 'x', 'X')", "added", "app.STATE['x']")
 _dict("dict.update", "dict.update(STATE, x='X')", "added", "app.STATE['x']")
@@ -55,7 +57,7 @@ _dict(
     "STATE.update((f'k{i}', i) for i in range(500))",
     "added",
     "app.STATE",
-    said="dict (502 items",
+    said="dict of 502 items",
 )
 _form("dict", "key renamed, same value", "STATE = {'ann': True}", "STATE.pop('ann'); STATE['bob'] = True",
       ("removed", "app.STATE['ann']"), ("added", "app.STATE['bob']"))  # fmt: skip
@@ -98,10 +100,10 @@ def _set(name: str, change: str, kind: str, *, setup: str = "STATE = {'a', 'b'}"
     _form("set", name, setup, change, (kind, "app.STATE", said))
 
 
-_set("add", "STATE.add('x')", "added", said="set (2 items) -> set (3 items")
+_set("add", "STATE.add('x')", "added", said="set of 2 items -> set of 3 items")
 _set("update", "STATE.update('xy')", "added")
 _set("|=", "global STATE; STATE |= {'x'}", "added")
-_set("remove", "STATE.remove('a')", "removed", said="set (1 item")
+_set("remove", "STATE.remove('a')", "removed", said="set of 1 item")
 _set("discard", "STATE.discard('a')", "removed")
 _set("pop", "STATE.pop()", "removed")
 _set("clear", "STATE.clear()", "cleared")
@@ -111,7 +113,7 @@ _set("^=", "global STATE; STATE ^= {'a', 'x'}", "replaced")
 _set("symmetric_difference_update", "STATE.symmetric_difference_update({'x'})", "added")
 _set("one for another", "STATE.remove('a'); STATE.add('x')", "replaced")
 _set("set.add", "set.add(STATE, 'x')", "added")
-_set("grown past a resize", "STATE.update(map(str, range(100)))", "added", said="set (102 items")
+_set("grown past a resize", "STATE.update(map(str, range(100)))", "added", said="set of 102 items")
 _set("a subclass", "STATE.add('x')", "added", setup="class S(set):\n    pass\nSTATE = S('ab')")
 
 

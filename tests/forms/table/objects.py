@@ -1,5 +1,7 @@
 """Instances, classes and functions."""
 
+# ruff: noqa: E501 -- rows of a table
+
 from __future__ import annotations
 
 from tests.forms.table.rows import Rows
@@ -21,7 +23,7 @@ def _instance(name: str, change: str, kind: str, path: str, *, setup: str = _AGE
     _form("instance", name, setup, change, (kind, path, said))
 
 
-_instance("attribute", "STATE.user = 'ann'", "attribute set", "app.STATE.user", said="None -> str (3 chars")
+_instance("attribute", "STATE.user = 'ann'", "attribute set", "app.STATE.user", said="None -> str of 3 characters")
 _instance("new attribute", "STATE.extra = 1", "attribute added", "app.STATE.extra", said="absent -> int")
 _instance("attribute deleted", "del STATE.user", "attribute deleted", "app.STATE.user", said="None -> absent")
 _instance("setattr", "setattr(STATE, 'user', 'ann')", "attribute set", "app.STATE.user")

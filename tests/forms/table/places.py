@@ -1,5 +1,7 @@
 """Modules, and what belongs to the context, the thread or the process."""
 
+# ruff: noqa: E501 -- rows of a table
+
 from __future__ import annotations
 
 from tests.forms.table.rows import Rows
@@ -13,11 +15,11 @@ def _module(name: str, setup: str, change: str, kind: str, path: str, said: str 
     _form("module", name, setup, change, (kind, path, said))
 
 
-_module("global", "USER = None", "global USER; USER = 'ann'", "rebound", "app.USER", "None -> str (3 chars")
+_module("global", "USER = None", "global USER; USER = 'ann'", "rebound", "app.USER", "None -> str of 3 characters")
 _module("global to another list", "USERS = []", "global USERS; USERS = ['ann']", "rebound", "app.USERS",
-        "list (empty) -> list (1 item")  # fmt: skip
+        "list of 0 items -> list of 1 item")  # fmt: skip
 _module("global, number", "N = 0", "global N; N += 1", "rebound", "app.N")
-_module("tuple +=", "LOG = ()", "global LOG; LOG += ('x',)", "rebound", "app.LOG", "tuple (1 item")
+_module("tuple +=", "LOG = ()", "global LOG; LOG += ('x',)", "rebound", "app.LOG", "tuple of 1 item")
 _module("str +=", "LOG = ''", "global LOG; LOG += 'x'", "rebound", "app.LOG")
 _module("frozenset |=", "SEEN = frozenset()", "global SEEN; SEEN |= {'x'}", "rebound", "app.SEEN")
 _module("new global", "", "global USER; USER = 'ann'", "defined", "app.USER", "absent -> str")
@@ -50,9 +52,7 @@ _module("rebound to an alias of its own", "A = ['a']\nB = ['b']", "global A; A =
 # -- what belongs to the context, the thread, the process --------------------------------------------
 
 
-def _process(
-    name: str, setup: str, change: str, kind: str, path: str, undo: str = ""
-) -> None:
+def _process(name: str, setup: str, change: str, kind: str, path: str, undo: str = "") -> None:
     _form("process", name, setup, change, (kind, path), undo=undo)
 
 
@@ -106,7 +106,6 @@ _process("signal handler", "import signal\nBEFORE = signal.getsignal(signal.SIGU
 _process("locale", "import locale\nBEFORE = locale.setlocale(locale.LC_ALL)",
          "locale.setlocale(locale.LC_ALL, 'C.UTF-8' if BEFORE == 'C' else 'C')", "setting changed", "locale*",
          "locale.setlocale(locale.LC_ALL, BEFORE)")  # fmt: skip
-
 
 
 FORMS = tuple(_form.forms)

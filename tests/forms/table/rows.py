@@ -20,7 +20,7 @@ class Rows:
         *expects: tuple[str, str] | tuple[str, str, str],
         undo: str = "",
     ) -> None:
-        """Add a row: ``expects`` are kinds (alternatives ``a|b``), a path, and what the previews must hold."""
+        """Add a row: ``expects`` hold kinds (``a|b``), a path, and what the previews must hold."""
         said = tuple(
             Expect(tuple(expect[0].split("|")), expect[1], expect[2] if len(expect) == 3 else "")
             for expect in expects

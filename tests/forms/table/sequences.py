@@ -1,5 +1,7 @@
 """Lists, deques and buffers."""
 
+# ruff: noqa: E501 -- rows of a table
+
 from __future__ import annotations
 
 from tests.forms.table.rows import Rows
@@ -15,8 +17,8 @@ def _list(
     _form("list", name, setup or "STATE = ['a', 'b', 'c', 'd']", change, (kind, path, said))
 
 
-_list("append", "STATE.append('x')", "appended", said="list (4 items) -> list (5 items")
-_list("extend", "STATE.extend(['x', 'y'])", "appended", said="list (6 items")
+_list("append", "STATE.append('x')", "appended", said="list of 4 items -> list of 5 items")
+_list("extend", "STATE.extend(['x', 'y'])", "appended", said="list of 6 items")
 _list("extend by a generator", "STATE.extend(c for c in 'xy')", "appended")
 _list("+=", "global STATE; STATE += ['x']", "appended")
 _list("+= through an alias", "alias = STATE; alias += ['x']", "appended")
@@ -33,13 +35,13 @@ _list("slice assignment, shrunk", "STATE[1:3] = ['x']", "replaced")
 _list("slice assignment at the end", "STATE[len(STATE):] = ['x']", "appended")
 _list("slice assignment of nothing", "STATE[:] = []", "cleared")
 _list("extended slice assignment", "STATE[::2] = ['x', 'y']", "replaced", "app.STATE*")
-_list("pop", "STATE.pop()", "removed", said="list (3 items)")
+_list("pop", "STATE.pop()", "removed", said="list of 3 items")
 _list("pop from the front", "STATE.pop(0)", "removed")
 _list("remove", "STATE.remove('b')", "removed")
 _list("del item", "del STATE[2]", "removed")
 _list("del slice", "del STATE[1:3]", "removed")
 _list("del extended slice", "del STATE[::2]", "removed")
-_list("clear", "STATE.clear()", "cleared", said="list (4 items) -> list (empty)")
+_list("clear", "STATE.clear()", "cleared", said="list of 4 items -> list of 0 items")
 _list("sort", "STATE.sort(reverse=True)", "reordered")
 _list("reverse", "STATE.reverse()", "reordered")
 _list("swap", "STATE[0], STATE[1] = STATE[1], STATE[0]", "reordered")
@@ -60,7 +62,7 @@ _list("list.__init__", "STATE.__init__(['x'])", "replaced", "app.STATE*")
 _list("map consumed by deque", "from collections import deque; deque(map(STATE.append, 'xy'), 0)", "appended")
 _list("functools.partial", "from functools import partial; partial(STATE.append, 'x')()", "appended")
 _list("comprehension for its effect", "[STATE.append(c) for c in 'xy']", "appended")
-_list("many items", "STATE.extend(map(str, range(1000)))", "appended", said="list (1,004 items")
+_list("many items", "STATE.extend(map(str, range(1000)))", "appended", said="list of 1,004 items")
 _list("many replaced", "STATE[:] = map(str, range(40))", "replaced", setup="STATE = [None] * 40")
 _list("equal but other type", "STATE[0] = True", "replaced", "app.STATE[0]", setup="STATE = [1, 2]")
 _list(
