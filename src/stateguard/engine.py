@@ -40,6 +40,11 @@ FAILURES = 3
 """Internal failures of one kind after which an engine stops looking; the application goes on."""
 
 
+def _nowhere(seen: Seen, request: GuardedRequest | None) -> Location | None:
+    """The line is not known: it has long been left."""
+    return None
+
+
 class Engine:
     """Watches, attributes and records for one guard."""
 
@@ -278,18 +283,27 @@ class Engine:
 
     def take_residue(self, request: GuardedRequest) -> None:
         """Note what this thread's thread-locals hold before the request runs on it."""
-        if self.watcher is not None and self.watcher.graph.locals:
-            with self._lock:
-                request.residue = self.watcher.take_residue()
+        request.residue = self.residue()
 
     def check_residue(self, request: GuardedRequest) -> None:
         """Report what the request has left in this thread's thread-locals."""
         before, request.residue = request.residue, None
+        self.judge_residue(request, before)
+
+    def residue(self) -> dict[int, dict[str, Any]] | None:
+        """What this thread's thread-locals hold; ``None`` when none are watched."""
+        if self.watcher is None or not self.watcher.graph.locals:
+            return None
+        with self._lock:
+            return self.watcher.take_residue()
+
+    def judge_residue(self, request: GuardedRequest, before: dict[int, dict[str, Any]] | None) -> None:
+        """Report what this thread's thread-locals hold beyond ``before``: ``request`` has run here."""
         if before is None or self.watcher is None:
             return
         with self._lock:
             try:
-                self._judge_and_record(self.watcher.left_behind(before), [request])
+                self._judge_and_record(self.watcher.left_behind(before), [request], located=False)
             except Exception:
                 self._failed("looking at thread-locals")
         self._flush()
@@ -332,7 +346,7 @@ class Engine:
             seen = watcher.check() if self.pace.gait != "strict" else []
             seen += watcher.check_cold() + watcher.check_settings()
             if seen:
-                self._judge_and_record(seen, list(self._window.values()))
+                self._judge_and_record(seen, list(self._window.values()), located=False)
             self._window = dict(self.active)
         except Exception:
             self._failed("comparing shared state")
@@ -357,7 +371,7 @@ class Engine:
         if self._since:
             # Stretches that nobody looked around: each of them may have done it, and so may other code.
             together = {id(request): request for request in (*candidates, *self._since.values())}
-            self._judge_and_record(seen, list(together.values()), unproven=True)
+            self._judge_and_record(seen, list(together.values()), unproven=True, located=False)
             return
         if strict:
             self._judge_and_record(seen, candidates)
@@ -368,12 +382,18 @@ class Engine:
         self._judge_and_record([one for one in seen if not one.fresh], candidates)
 
     def _judge_and_record(
-        self, seen: list[Seen], candidates: list[GuardedRequest], unproven: bool = False
+        self,
+        seen: list[Seen],
+        candidates: list[GuardedRequest],
+        unproven: bool = False,
+        located: bool = True,
     ) -> None:
+        """``located``: the change was made by a line that is in flight now, not by one long left."""
         if not seen:
             return
+        locate = self._location if located else _nowhere
         verdicts = self._judge.judge(
-            seen, candidates, list(self.active.values()), self.ledger.threads(), self._location, unproven
+            seen, candidates, list(self.active.values()), self.ledger.threads(), locate, unproven
         )
         for leak, sole in verdicts:
             if leak.location is not None:
@@ -387,10 +407,10 @@ class Engine:
             return None
         if seen.fresh and not self.finder.thorough:
             return None  # nobody looked at this node after each line: it is not known which one wrote
-        for thread, running in self.ledger.threads().items():
-            if running is request:
-                return self.finder.location(thread)
-        return None
+        running = self.ledger.threads()
+        threads = [thread for thread in self.ledger.blamed if running.get(thread) is request]
+        # A request that works on several threads at once: none of their lines is proven.
+        return self.finder.location(threads[0]) if len(threads) == 1 else None
 
     # -- acting (no lock is held) ----------------------------------------------------------------
 

@@ -135,15 +135,17 @@ class Guard:
         request = self.open(info, None)
         token = request.scope.enter()
         mark = current.set(request)
-        if not stepwise and self.watcher is not None:
+        if not stepwise and self.engine is not None:
             self.begin(request)
+            self.engine.take_residue(request)
         failed = True
         try:
             yield request
             failed = False
         finally:
-            if not stepwise and self.watcher is not None:
+            if not stepwise and self.engine is not None:
                 self.end(request)
+                self.engine.check_residue(request)
             self.finish(request)
             with suppress(ValueError):  # a generator-based caller was moved to another context
                 current.reset(mark)

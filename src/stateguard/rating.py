@@ -7,6 +7,7 @@ and harmless ones: caches, counters, registries of live connections, lazy initia
 from __future__ import annotations
 
 import types
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.kinds import Kind, mro, namespace, qualname
@@ -25,6 +26,12 @@ _IN_CONTAINER = frozenset({"appended", "inserted", "added", "removed"})
 STRINGS = 400
 """Strings of a new value that are compared with the request's data."""
 
+TAKEN = 64
+"""Elements remembered per root as taken out, until they are put back."""
+
+ROOTS = 256
+"""Roots for which that is remembered."""
+
 Rating = tuple["Severity", str]
 
 
@@ -34,6 +41,7 @@ class Rater:
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
         self._initialised: set[str] = set()
+        self._taken: dict[str, deque[str]] = {}
 
     def rate(self, seen: Seen, data: RequestData | None) -> Rating:
         """The severity of a change made by a request that brought ``data``, and the reason in words."""
@@ -57,6 +65,9 @@ class Rater:
             if self._is_handle(change.new):
                 return "low", "an object kept per thread, such as a connection"
             return "high", "the next request on this thread inherits it"
+        pooled = self._pooled(seen)
+        if pooled is not None:
+            return "low", pooled
         if change.kind in _IN_CONTAINER:
             parts: Sequence[Any] = change.came or change.went
             if parts and all(map(self._is_handle, parts)):
@@ -64,6 +75,28 @@ class Rater:
             if change.entry:
                 return "low", "an entry came or went under a key of its own: a cache or a table"
         return "high", "content that all requests share changed"
+
+    def _pooled(self, seen: Seen) -> str | None:
+        """Why a change is that of a pool or a recency queue: elements are taken out, the same ones put back."""
+        change = seen.change
+        if change.entry:
+            return None
+        digest = self._watcher.digester.digest
+        if change.went and not change.came and (change.kind == "removed" or len(change.went) == 1):
+            if len(self._taken) >= ROOTS:
+                self._taken.clear()
+            out = self._taken.setdefault(seen.root, deque(maxlen=TAKEN))
+            out.extend(map(digest, change.went[:TAKEN]))
+            return "taken out, as from a pool or a queue"
+        out_earlier = self._taken.get(seen.root)
+        if out_earlier and change.came and not change.went and len(change.came) <= TAKEN:
+            back = list(map(digest, change.came))
+            if all(mark in out_earlier for mark in back):
+                for mark in back:
+                    if mark in out_earlier:
+                        out_earlier.remove(mark)
+                return "put back where it was taken out before, as in a pool"
+        return None
 
     def _lazy(self, seen: Seen) -> Rating:
         new = seen.change.new

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -23,6 +23,10 @@ class Req:
     sends: tuple[str, ...] | None = None
     """Texts sent over a websocket, then it is closed; ``None`` for an HTTP request."""
 
+    def again(self, prefix: str) -> Req:
+        """The same request under another id."""
+        return replace(self, id=prefix + self.id, during=tuple(inner.again(prefix) for inner in self.during))
+
     def all(self) -> list[Req]:
         """This request and those inside it."""
         return [self, *(inner for request in self.during for inner in request.all())]
@@ -34,6 +38,8 @@ class Truth:
 
     path: str
     marker: str = "LEAK"
+    no_line: str = ""
+    """Why no line can be told: nobody looks at this kind of state after each line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +54,8 @@ class Case:
     truths: tuple[Truth, ...] = ()
     module: str = ""
     """Below ``tests.corpus.apps``; by default the name of the case."""
-    warm: tuple[str, ...] = ()
-    """Targets requested once before anybody looks: the harmless writes are 'once warm'."""
+    warm: tuple[str, ...] | Literal["script"] = ()
+    """Requested before anybody looks, as harmless writes are 'once warm': targets, or the whole script."""
     shape: str = ""
     """How a mirror image differs from its original, in a few words."""
     beside: tuple[str, ...] = field(default=())
@@ -64,6 +70,13 @@ class Case:
         """The watch patterns: the application's module, or its package with all its modules."""
         package = bool(_files(self.module_name)[1:])
         return [self.module_name, self.module_name + ".*"] if package else [self.module_name]
+
+    @property
+    def warm_up(self) -> list[Req]:
+        """What is served before anybody looks."""
+        if self.warm == "script":
+            return [request.again("warm-") for request in self.script]
+        return [Req(f"warm-{n}", target) for n, target in enumerate(self.warm)]
 
     @property
     def requests(self) -> list[Req]:
@@ -130,18 +143,14 @@ def overlapping(guilty: str, innocent: str, sends: tuple[str, ...] | None = None
     )
 
 
-def mingled(first: str, second: str, sends: tuple[str, ...] | None = None) -> tuple[Req, ...]:
+def mingled(first: str, second: str) -> tuple[Req, ...]:
     """The script of a harmless case: nobody is guilty, everybody overlaps."""
+
+    def target(text: str, user: str) -> str:
+        return text.replace("{user}", user)
+
     return (
-        Req(
-            "a-1",
-            first.replace("{user}", "ann-0a51"),
-            during=(Req("b-1", second.replace("{user}", "bob-7c22")),),
-        ),
-        Req(
-            "b-2",
-            second.replace("{user}", "cyd-93fe"),
-            during=(Req("a-2", first.replace("{user}", "dan-11b8")),),
-        ),
-        Req("a-3", first.replace("{user}", "ann-0a51"), sends=sends),
+        Req("a-1", target(first, "ann-0a51"), during=(Req("b-1", target(second, "bob-7c22")),)),
+        Req("b-2", target(second, "cyd-93fe"), during=(Req("a-2", target(first, "dan-11b8")),)),
+        Req("a-3", target(first, "ann-0a51")),
     )

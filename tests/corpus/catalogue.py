@@ -49,6 +49,7 @@ DXR = "mozilla/dxr PR #112"
 MARSHMALLOW = "marshmallow-code/marshmallow#2114"
 
 USER = "?user={user}"
+RESIDUE = "what is left on a thread is compared once per request"
 
 UPSTREAM = (
     _leak("langchain_memory", LANGCHAIN, "wsgi", "/chat" + USER, "/read", "*.CHAIN.memory.messages"),
@@ -69,7 +70,14 @@ UPSTREAM = (
         "canister_session", CANISTER, "wsgi", "/login" + USER, "/guest", "*.Session.__init__*data*['user']"
     ),
     _leak("app_state", FASTAPI, "asgi", "/me" + USER, "/ping", "*state*user*"),
-    _leak("multitenant_local", TENANT, "wsgi", "/tenant" + USER, "/rows", "*.LOCAL*tenant*"),
+    _leak(
+        "multitenant_local",
+        TENANT,
+        "wsgi",
+        "/tenant" + USER,
+        "/rows",
+        Truth("*.LOCAL*tenant*", no_line=RESIDUE),
+    ),
     _leak("langroid_flag", LANGROID, "asgi", "/quiet", "/read", "*.settings.stream"),
     _leak("api_key", API_KEY, "wsgi", "/complete" + USER, "/models", "*.somelib.api_key"),
     _leak("llama_handlers", LLAMA, "asgi", "/stream" + USER, "/ping", "*.ENGINE.handlers"),
@@ -112,7 +120,7 @@ MIRRORS = (
         "asgi",
         "/chat" + USER,
         "/read",
-        "*.CHAIN.memory['messages']",
+        "*.turns",
         shape="worker thread, alias",
     ),
     _leak(
@@ -174,7 +182,7 @@ MIRRORS = (
         "asgi",
         "/tenant" + USER,
         "/rows",
-        "*.LOCAL*tenant*",
+        Truth("*.LOCAL*tenant*", no_line=RESIDUE),
         shape="borrowed worker thread",
     ),
     _leak("langroid_flag_wsgi", LANGROID, "wsgi", "/quiet", "/read", "*.CACHING", shape="threads"),
@@ -289,12 +297,13 @@ def _harmless(
     protocol: Protocol,
     first: str,
     second: str,
-    *warm: str,
-    sends: tuple[str, ...] | None = None,
+    *,
+    cold: bool = False,
     shape: str = "",
     module: str = "",
 ) -> Case:
-    return Case(name, source, protocol, "harmless", mingled(first, second, sends), (), module, warm, shape)
+    script = mingled(first, second)
+    return Case(name, source, protocol, "harmless", script, (), module, () if cold else "script", shape)
 
 
 SETTINGS = "FastAPI docs, @lru_cache get_settings"
@@ -307,6 +316,7 @@ JINJA = "pallets/jinja#8 (LRUCache)"
 POOL = "urllib3 connectionpool.py"
 RANDOM = "CPython Lib/random.py"
 LIMITS = "alisaifee/limits storage/memory.py"
+EIGHT_HARMLESS = "eight-leak fixture (harmless)"
 
 _SOCKETS = (
     Req("a-1", "/count", during=(Req("b-1", "/ws", sends=("hi",)),)),
@@ -314,48 +324,42 @@ _SOCKETS = (
 )
 
 HARMLESS = (
-    _harmless("settings_cache", SETTINGS, "asgi", "/info" + USER, "/limits" + USER, "/info", "/limits"),
-    _harmless("prometheus_counter", PROMETHEUS, "asgi", "/a", "/b", "/a", "/b"),
-    _harmless("asyncio_lock", LOCKS, "asgi", "/locked", "/slot", "/locked", "/slot"),
-    _harmless("openapi_schema", OPENAPI, "asgi", "/openapi.json", "/ping", "/openapi.json"),
-    Case("connection_manager", MANAGER, "asgi", "harmless", _SOCKETS, warm=("/count",)),
-    _harmless("lazy_client", LAZY, "asgi", "/ask", "/ping", "/ask"),
-    _harmless("template_lru", JINJA, "wsgi", "/index", "/page", "/index", "/page"),
-    _harmless("urllib3_pool", POOL, "wsgi", "/ask", "/ask", "/ask"),
-    _harmless("random_state", RANDOM, "wsgi", "/roll", "/roll", "/roll"),
-    _harmless("rate_limits", LIMITS, "asgi", "/call" + USER, "/call" + USER, "/call" + USER),
-    _harmless("settings_cache_wsgi", SETTINGS, "wsgi", "/count" + USER, "/count" + USER, shape="cold cache"),
-    _harmless("prometheus_counter_wsgi", PROMETHEUS, "wsgi", "/a", "/a", "/a", shape="plain integers"),
-    _harmless("asyncio_lock_wsgi", LOCKS, "wsgi", "/locked", "/slot", "/locked", shape="threading"),
+    _harmless("settings_cache", SETTINGS, "asgi", "/info" + USER, "/limits" + USER),
+    _harmless("prometheus_counter", PROMETHEUS, "asgi", "/a", "/b"),
+    _harmless("asyncio_lock", LOCKS, "asgi", "/locked", "/slot"),
+    _harmless("openapi_schema", OPENAPI, "asgi", "/openapi.json", "/ping"),
+    Case("connection_manager", MANAGER, "asgi", "harmless", _SOCKETS, warm="script"),
+    _harmless("lazy_client", LAZY, "asgi", "/ask", "/ping"),
+    _harmless("template_lru", JINJA, "wsgi", "/index", "/page"),
+    _harmless("urllib3_pool", POOL, "wsgi", "/ask", "/ask"),
+    _harmless("random_state", RANDOM, "wsgi", "/roll", "/roll"),
+    _harmless("rate_limits", LIMITS, "asgi", "/call" + USER, "/call" + USER),
     _harmless(
-        "openapi_cold", OPENAPI, "asgi", "/openapi.json", "/ping", module="openapi_schema", shape="cold"
+        "settings_cache_wsgi", SETTINGS, "wsgi", "/count" + USER, "/count" + USER, cold=True, shape="cold"
     ),
-    _harmless("openapi_schema_wsgi", OPENAPI, "wsgi", "/map", "/map", shape="cached_property, cold"),
-    _harmless("lazy_cold", LAZY, "asgi", "/ask", "/ping", module="lazy_client", shape="cold"),
-    _harmless("lazy_client_wsgi", LAZY, "wsgi", "/ask", "/ping", "/ask", shape="class attribute, registry"),
-    _harmless("template_lru_asgi", JINJA, "asgi", "/index", "/page", "/index", "/page", shape="OrderedDict"),
-    _harmless("template_cold", JINJA, "wsgi", "/index", "/page", module="template_lru", shape="cold"),
-    _harmless("urllib3_pool_asgi", POOL, "asgi", "/ask", "/ask", "/ask", shape="list as pool"),
+    _harmless("prometheus_counter_wsgi", PROMETHEUS, "wsgi", "/a", "/a", shape="plain integers"),
+    _harmless("asyncio_lock_wsgi", LOCKS, "wsgi", "/locked", "/slot", shape="threading"),
     _harmless(
-        "rate_limits_wsgi", LIMITS, "wsgi", "/call" + USER, "/call" + USER, "/call" + USER, shape="window"
-    ),
-    _harmless(
-        "eight_harmless",
-        "eight-leak fixture (harmless)",
+        "openapi_cold",
+        OPENAPI,
         "asgi",
-        "/harmless",
-        "/read",
-        "/harmless",
-        module="eight",
-    ),
-    _harmless(
-        "eight_cold",
-        "eight-leak fixture (harmless)",
-        "asgi",
-        "/harmless",
-        "/read",
-        module="eight",
+        "/openapi.json",
+        "/ping",
+        cold=True,
+        module="openapi_schema",
         shape="cold",
+    ),
+    _harmless(
+        "openapi_schema_wsgi", OPENAPI, "wsgi", "/map", "/map", cold=True, shape="cached_property, cold"
+    ),
+    _harmless("lazy_cold", LAZY, "asgi", "/ask", "/ping", cold=True, module="lazy_client", shape="cold"),
+    _harmless("lazy_client_wsgi", LAZY, "wsgi", "/ask", "/ping", shape="class attribute, registry"),
+    _harmless("template_lru_asgi", JINJA, "asgi", "/index", "/page", shape="OrderedDict"),
+    _harmless("urllib3_pool_asgi", POOL, "asgi", "/ask", "/ask", shape="list as pool"),
+    _harmless("rate_limits_wsgi", LIMITS, "wsgi", "/call" + USER, "/call" + USER, shape="moving window"),
+    _harmless("eight_harmless", EIGHT_HARMLESS, "asgi", "/harmless", "/read", module="eight"),
+    _harmless(
+        "eight_cold", EIGHT_HARMLESS, "asgi", "/harmless", "/read", cold=True, module="eight", shape="cold"
     ),
 )
 

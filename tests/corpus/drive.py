@@ -141,6 +141,7 @@ def call_wsgi(app: Any, request: Req) -> str:
         "SCRIPT_NAME": "",
         "PATH_INFO": unquote(path),
         "QUERY_STRING": query,
+        "REMOTE_ADDR": "127.0.0.1",
         "SERVER_NAME": "corpus.test",
         "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.1",

@@ -11,7 +11,7 @@ from typing import Any
 from stateguard import Guard
 from stateguard.leak import Leak, at_least
 from tests.corpus import drive
-from tests.corpus.case import Case, Req, Truth, matches
+from tests.corpus.case import Case, Truth, matches
 from tests.corpus.naive import BeforeAfter
 
 
@@ -81,8 +81,7 @@ def load(case: Case) -> Any:
 def run(case: Case, *, on_leak: Any = "log", locate: str = "always", **options: Any) -> Verdict:
     """Serve the case's script under a guard, with the naive snapshot around it."""
     app = load(case)
-    warm = [Req(f"warm-{n}", target) for n, target in enumerate(case.warm)]
-    outcomes = drive.run(case.protocol, app, warm)
+    outcomes = drive.run(case.protocol, app, case.warm_up)
     logger = logging.getLogger("stateguard")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -16,6 +16,7 @@ class Request:
     id: str
     path: str
     query: dict[str, str] = field(default_factory=dict)
+    client: str = ""
 
     @property
     def user(self) -> str:
@@ -28,6 +29,22 @@ class Reply:
 
     body: str
     after: Callable[[], Any] | None = None
+
+
+class Socket:
+    """One websocket, accepted."""
+
+    def __init__(self, receive: Any, send: Any) -> None:
+        self._receive, self._send = receive, send
+
+    async def hear(self) -> str | None:
+        """The next text, or ``None`` when the client has gone."""
+        message = await self._receive()
+        return message.get("text") if message["type"] == "websocket.receive" else None
+
+    async def say(self, text: str) -> None:
+        """Send a text."""
+        await self._send({"type": "websocket.send", "text": text})
 
 
 class Asgi:
@@ -46,7 +63,7 @@ class Asgi:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         headers = {name.decode().lower(): value.decode() for name, value in scope["headers"]}
         query = dict(parse_qsl(scope["query_string"].decode()))
-        request = Request(headers.get("x-request-id", ""), scope["path"], query)
+        request = Request(headers.get("x-request-id", ""), scope["path"], query, scope["client"][0])
         if scope["type"] == "websocket":
             await self._talk(self.sockets[request.path], request, receive, send)
             return
@@ -69,14 +86,8 @@ class Asgi:
         await receive()
         await send({"type": "websocket.accept"})
 
-        async def hear() -> str | None:
-            message = await receive()
-            return message.get("text") if message["type"] == "websocket.receive" else None
-
-        async def say(text: str) -> None:
-            await send({"type": "websocket.send", "text": text})
-
-        await handler(request, hear, say)
+        socket = Socket(receive, send)
+        await handler(request, socket)
 
 
 class _Body:
@@ -112,7 +123,8 @@ class Wsgi:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         query = dict(parse_qsl(environ.get("QUERY_STRING", "")))
-        request = Request(environ.get("HTTP_X_REQUEST_ID", ""), environ["PATH_INFO"], query)
+        client = environ["REMOTE_ADDR"]
+        request = Request(environ.get("HTTP_X_REQUEST_ID", ""), environ["PATH_INFO"], query, client)
         result = self.routes[request.path](request)
         start_response("200 OK", [("Content-Type", "text/plain")])
         if isinstance(result, Reply):

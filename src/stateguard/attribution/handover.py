@@ -43,9 +43,12 @@ class _Handed:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         begin(self.requests)
+        held = [request.guard.engine.residue() for request in self.requests]
         try:
             return self.function(*args, **kwargs)
         finally:
+            for request, before in zip(self.requests, held, strict=True):
+                request.guard.engine.judge_residue(request, before)
             end(self.requests)
 
     def __getattr__(self, name: str) -> Any:

@@ -32,7 +32,7 @@ def _thread_identity() -> Callable[[], int]:
 class Ledger:
     """Running stretches by thread. The caller holds the guard's lock."""
 
-    __slots__ = ("_clocks", "_earlier", "_latest", "_stacks", "ident")
+    __slots__ = ("_clocks", "_earlier", "_latest", "_stacks", "blamed", "ident")
 
     def __init__(self) -> None:
         self.ident = _thread_identity()
@@ -40,6 +40,8 @@ class Ledger:
         self._clocks = Clocks()
         self._latest: dict[int, int] = {}
         self._earlier: dict[int, int] = {}
+        self.blamed: list[int] = []
+        """The threads that :meth:`running` could not rule out when it was last asked."""
 
     def push(self, request: GuardedRequest) -> None:
         """A stretch of ``request`` begins on this thread; the one below it pauses."""
@@ -82,6 +84,7 @@ class Ledger:
 
         ``alibi`` tells of a thread whether other evidence rules it out.
         """
+        self.blamed = list(self._stacks)
         if len(self._stacks) == 1:
             return [next(iter(self._stacks.values()))[-1]]
         now = self._clocks.read(self._stacks)
@@ -90,6 +93,7 @@ class Ledger:
         for thread, stack in self._stacks.items():
             still = thread in now and self._earlier.get(thread) == now[thread]
             if (still and thread != me) or (alibi is not None and alibi(thread)):
+                self.blamed.remove(thread)
                 continue
             found[id(stack[-1])] = stack[-1]
         return list(found.values())

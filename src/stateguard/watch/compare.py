@@ -94,3 +94,9 @@ def common_suffix(a: list[Any], b: list[Any], limit: int) -> int:
         else:
             high = middle - 1
     return low
+
+
+def is_subsequence(part: list[Any], whole: list[Any]) -> bool:
+    """Whether the very objects of ``part`` lie in ``whole``, in that order, others perhaps between them."""
+    rest = iter(whole)
+    return all(any(x is y for y in rest) for x in part)

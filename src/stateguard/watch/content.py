@@ -90,7 +90,12 @@ def class_dict(cls: type) -> dict[str, Any]:
 
 
 def _function_parts(function: types.FunctionType) -> list[Any]:
-    parts: list[Any] = [function.__defaults__, function.__kwdefaults__, function.__dict__]
+    parts: list[Any] = [
+        function.__defaults__,
+        function.__kwdefaults__,
+        function.__code__,
+        function.__dict__,
+    ]
     parts.extend(function.__closure__ or ())
     return parts
 
@@ -122,6 +127,15 @@ def _cached(obj: Any, refs: list[Any]) -> list[Any]:
         elif type(ref) is not dict or type(obj) is dict or "__wrapped__" not in ref:
             found.append(ref)
     return found
+
+
+def cache_table(values: list[Any]) -> dict[Any, Any] | None:
+    """The table of an ``lru_cache`` among what its wrapper leads to, which may be dicts as well.
+
+    The wrapper's C code names its parts in this order, after the results: table, function, a mark, two types.
+    """
+    table = values[-5] if len(values) >= 5 else None
+    return table if type(table) is dict else None
 
 
 def _elements(obj: Any) -> list[Any]:

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from stateguard.watch.compare import common_prefix, common_suffix
+from stateguard.watch.compare import common_prefix, common_suffix, is_subsequence
 from stateguard.watch.digest import size_words
 from stateguard.watch.graph import Anchor, Difference, is_dunder
 from stateguard.watch.kinds import Kind, qualname
@@ -98,6 +98,10 @@ class Describer:
             changes = [
                 RawChange("", "advanced", str(before.fingerprint), str(after.fingerprint), old=0, new=1)
             ]
+        if kind is Kind.INSTANCE and type(difference.node) is not info.cls:
+            changes = [
+                self._value(".__class__", "attribute set", info.cls, type(difference.node), "__class__")
+            ]
         if before.slots is not None or before.own is not None or after.own is not None:
             changes.extend(self._attributes(difference))
         return changes
@@ -167,6 +171,12 @@ class Describer:
             kind = "appended" if end == 0 else "inserted"
         elif not new:
             kind = "removed"
+        elif len(new) < len(old) and is_subsequence(new, old):
+            kind, left = "removed", set(map(id, new))
+            old, new = [x for x in old if id(x) not in left], []
+        elif len(old) < len(new) and is_subsequence(old, new):
+            kind, left = "inserted", set(map(id, old))
+            old, new = [], [x for x in new if id(x) not in left]
         elif len(old) == len(new):
             if Counter(map(id, old)) == Counter(map(id, new)):
                 kind = "reordered"
@@ -314,7 +324,7 @@ class Describer:
     def _function(self, before: Content, after: Content) -> list[RawChange]:
         changes = []
         for name, old, new in zip(
-            ("__defaults__", "__kwdefaults__"), before.values, after.values, strict=False
+            ("__defaults__", "__kwdefaults__", "__code__"), before.values, after.values, strict=False
         ):
             if old is not new and not self._digester.same(old, new):
                 changes.append(self._value(f".{name}", "rebound", old, new, name))

@@ -62,6 +62,8 @@ class Digester:
             return True
         if type(a) is not type(b):
             return False
+        if type(a) in (str, bytes):
+            return bool(a == b)
         budget_a, budget_b = [NODES], [NODES]
         left = self._hash(a, budget_a, (), opaque_identity=True)
         right = self._hash(b, budget_b, (), opaque_identity=True)
@@ -78,7 +80,7 @@ class Digester:
         budget[0] -= 1
         cls = type(value)
         state.update(f"{module_of(cls)}.{qualname(cls)}:".encode("utf-8", "backslashreplace"))
-        atom = _atom(value)
+        atom = _atom(value, whole=opaque_identity)
         if atom is not None:
             state.update(atom)
             return
@@ -253,14 +255,13 @@ def size_words(name: str, n: int, keyed: bool) -> str:
     return f"{name} of {_count(n, 'key' if keyed else 'item')}"
 
 
-def _atom(value: Any) -> bytes | None:
+def _atom(value: Any, whole: bool = False) -> bytes | None:
     cls = type(value)
-    if cls is str:
-        data: bytes = value.encode("utf-8", "surrogatepass")
-        return f"{len(data)}:".encode() + data[: TEXT // 2] + data[-TEXT // 2 :]
-    if cls is bytes:
-        whole: bytes = value
-        return f"{len(whole)}:".encode() + whole[: TEXT // 2] + whole[-TEXT // 2 :]
+    if cls is str or cls is bytes:
+        data: bytes = value.encode("utf-8", "surrogatepass") if cls is str else value
+        if not whole and len(data) > TEXT:
+            data = data[: TEXT // 2] + data[-TEXT // 2 :]
+        return f"{len(value)}:".encode() + data
     if value is None or cls is bool:
         return str(value).encode()
     if cls is int:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import sys
 import types
 import weakref
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.block import LARGE, Block, Probes
 from stateguard.watch.compare import common_prefix, common_suffix, identical
-from stateguard.watch.content import Content, Unsettled, fingerprint, read, referents
+from stateguard.watch.content import Content, Unsettled, cache_table, fingerprint, read, referents
 from stateguard.watch.kinds import STATIC, Kind, TypeInfo, TypeTable, module_of, qualname
 
 if TYPE_CHECKING:
@@ -43,7 +44,17 @@ class Difference:
 
 def is_dunder(name: object) -> bool:
     """Whether a name is the interpreter's own business: ``__doc__``, ``__annotations__`` and so on."""
-    return type(name) is str and len(name) > 4 and name.startswith("__") and name.endswith("__")
+    return (
+        type(name) is str
+        and len(name) > 4
+        and name.startswith("__")
+        and name.endswith("__")
+        and name not in _STATE_ALL_THE_SAME
+    )
+
+
+_STATE_ALL_THE_SAME = frozenset({"__pydantic_private__", "__pydantic_extra__"})
+"""Where pydantic models keep attributes that are no fields."""
 
 
 class Graph:
@@ -93,9 +104,11 @@ class Graph:
             block.seal()
         self._dirty.clear()
 
-    def _adopt(self, todo: list[tuple[Any, Any, TypeInfo]], cold: bool = False) -> None:
+    def _adopt(self, found: list[tuple[Any, Any, TypeInfo]], cold: bool = False) -> None:
+        todo = deque(found)
         while todo:
-            obj, parent, info = todo.pop()
+            # Breadth first: an object with several names is known by its shortest.
+            obj, parent, info = todo.popleft()
             key = id(obj)
             if key in self.probes.nodes and self.probes.node(key) is not obj:
                 self.probes.remove(key)  # a weakly held array has died, and its address is in use again
@@ -193,9 +206,9 @@ class Graph:
             yield values[0], self.table.info(dict)
             return
         if info.kind is Kind.CACHE and type(obj) is not dict:
-            table = TypeInfo(dict, Kind.CACHE)
+            table = cache_table(values)
             for value in values:
-                known = table if type(value) is dict else self._follow(value)
+                known = TypeInfo(dict, Kind.CACHE) if value is table else self._follow(value)
                 if known is not None:
                     yield value, known
             return
@@ -319,6 +332,8 @@ class Graph:
             before = block.content(i)
             parent = block.parents[i]
             found.append(Difference(node, info, before, after, fresh))
+            if type(node) is not info.cls:  # ``obj.__class__ = Other``
+                block.infos[i] = info = self.table.expanded(type(node))
             if fresh or (len(refs) > LARGE and len(block) > 1):
                 block.remove(i)
                 self._retire(block)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import types
+import weakref
 from typing import TYPE_CHECKING, Any
 
-from stateguard.watch.content import class_dict
+from stateguard.watch.content import cache_table, class_dict
 from stateguard.watch.graph import Anchor, Graph
 from stateguard.watch.kinds import Kind
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}\Z")
 _TOKEN = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_-]{20,}\Z|[0-9a-fA-F]{16,}\Z")
 
-DEPTH = 64
+DEPTH = 1000
 
 
 class Paths:
@@ -137,17 +138,19 @@ class Paths:
             return _function_step(parent, child)
         if content.keys is not None:
             return self._mapping_step(parent, content, child)
+        if info.kind is Kind.CACHE:
+            return "" if child is cache_table(content.values) else "(cached result)"
         for i, value in enumerate(content.values):
-            if value is child:
+            if stands_for(value, child):
                 return self._element_step(parent, info, i)
         for name, value in (content.slots or {}).items():
-            if value is child:
+            if stands_for(value, child):
                 return f".{name}"
         return None
 
     def _mapping_step(self, parent: Any, content: Content, child: Any) -> str | None:
         for key, value in zip(content.keys or (), content.values, strict=False):
-            if value is child:
+            if stands_for(value, child):
                 return self.item(parent, key)
             if key is child:
                 return f"[key {self.key(key)}]"
@@ -163,11 +166,14 @@ class Paths:
             return f"[{i}]"
         if info.kind in (Kind.SET, Kind.FROZENSET):
             return "{...}"
-        if info.kind is Kind.CACHE:
-            return "(cached result)" if type(parent) is dict else ""
         if info.kind is Kind.THROUGH and type(parent).__name__ == "ContextVar":
             return "(default=)"
         return ""
+
+
+def stands_for(held: Any, obj: Any) -> bool:
+    """Whether what a snapshot holds is ``obj``, or the weak reference kept in its place."""
+    return held is obj or (type(held) is weakref.ref and held() is obj)
 
 
 def default_name(function: types.FunctionType, i: int) -> str:

@@ -9,12 +9,12 @@ class SessionHandler:
         self.socket = None
         self.user = None
 
-    async def open(self, user, say):
+    async def open(self, user, socket):
         self.user = user  # LEAK user
-        self.socket = say  # LEAK
+        self.socket = socket  # LEAK
 
     async def reply(self, text):
-        await self.socket(f"{self.user}: {text}")
+        await self.socket.say(f"{self.user}: {text}")
 
 
 HANDLER = SessionHandler()
@@ -22,11 +22,11 @@ app = Asgi()
 
 
 @app.socket("/ws")
-async def connect(request: Request, hear, say):
-    await HANDLER.open(request.user, say)
+async def connect(request: Request, socket):
+    await HANDLER.open(request.user, socket)
     await hold_async(request.id)
-    while (text := await hear()) is not None:
-        await say(text)
+    while (text := await socket.hear()) is not None:
+        await socket.say(text)
 
 
 @app.route("/ping")

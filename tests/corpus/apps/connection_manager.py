@@ -15,8 +15,8 @@ class ConnectionManager:
         self.active.remove(socket)
 
     async def broadcast(self, text):
-        for say in list(self.active):
-            await say(text)
+        for socket in list(self.active):
+            await socket.say(text)
 
 
 MANAGER = ConnectionManager()
@@ -24,14 +24,14 @@ app = Asgi()
 
 
 @app.socket("/ws")
-async def talk(request: Request, hear, say):
-    MANAGER.connect(say)
+async def talk(request: Request, socket):
+    MANAGER.connect(socket)
     try:
         await hold_async(request.id)
-        while (text := await hear()) is not None:
+        while (text := await socket.hear()) is not None:
             await MANAGER.broadcast(text)
     finally:
-        MANAGER.disconnect(say)
+        MANAGER.disconnect(socket)
 
 
 @app.route("/count")

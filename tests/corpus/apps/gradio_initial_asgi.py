@@ -8,12 +8,12 @@ app = Asgi()
 
 
 @app.socket("/chat")
-async def chat(request: Request, hear, say):
+async def chat(request: Request, socket):
     state = INITIAL
-    while (text := await hear()) is not None:
+    while (text := await socket.hear()) is not None:
         state["turns"].insert(0, f"{request.user}: {text}")  # LEAK
         await hold_async(request.id)
-        await say(str(len(state["turns"])))
+        await socket.say(str(len(state["turns"])))
 
 
 @app.route("/read")

@@ -12,13 +12,13 @@ app = Asgi()
 
 
 @app.socket("/send")
-async def send(request: Request, hear, say):
-    while (text := await hear()) is not None:
+async def send(request: Request, socket):
+    while (text := await socket.hear()) is not None:
         data = f"{request.user} {text}".encode()
         with memoryview(Connection.buffer) as window:
             window[: len(data)] = data  # LEAK
         await hold_async(request.id)
-        await say("received")
+        await socket.say("received")
 
 
 @app.route("/ping")

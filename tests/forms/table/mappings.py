@@ -27,7 +27,7 @@ _dict("|=", "global STATE; STATE |= {'x': 'X'}", "added", "app.STATE['x']")
 _dict("pop", "STATE.pop('a')", "removed", "app.STATE['a']", said="-> absent")
 _dict("popitem", "STATE.popitem()", "removed", "app.STATE['b']")
 _dict("del", "del STATE['a']", "removed", "app.STATE['a']")
-_dict("clear", "STATE.clear()", "cleared", "app.STATE", said="dict of 2 items -> dict of 0 items")
+_dict("clear", "STATE.clear()", "cleared", "app.STATE", said="dict of 2 keys -> dict of 0 keys")
 _dict("order only", "STATE['a'] = STATE.pop('a')", "reordered", "app.STATE")
 _dict("dict.__setitem__", "dict.__setitem__(STATE, 'x', 'X')", "added", "app.STATE['x']")
 _dict("dict.update", "dict.update(STATE, x='X')", "added", "app.STATE['x']")
@@ -57,7 +57,7 @@ _dict(
     "STATE.update((f'k{i}', i) for i in range(500))",
     "added",
     "app.STATE",
-    said="dict of 502 items",
+    said="dict of 502 keys",
 )
 _form("dict", "key renamed, same value", "STATE = {'ann': True}", "STATE.pop('ann'); STATE['bob'] = True",
       ("removed", "app.STATE['ann']"), ("added", "app.STATE['bob']"))  # fmt: skip

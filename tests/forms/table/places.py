@@ -15,7 +15,9 @@ def _module(name: str, setup: str, change: str, kind: str, path: str, said: str 
     _form("module", name, setup, change, (kind, path, said))
 
 
-_module("global", "USER = None", "global USER; USER = 'ann'", "rebound", "app.USER", "None -> str of 3 characters")
+_module(
+    "global", "USER = None", "global USER; USER = 'ann'", "rebound", "app.USER", "None -> str of 3 characters"
+)
 _module("global to another list", "USERS = []", "global USERS; USERS = ['ann']", "rebound", "app.USERS",
         "list of 0 items -> list of 1 item")  # fmt: skip
 _module("global, number", "N = 0", "global N; N += 1", "rebound", "app.N")
