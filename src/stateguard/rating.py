@@ -77,7 +77,7 @@ class Rater:
         return "high", "content that all requests share changed"
 
     def _pooled(self, seen: Seen) -> str | None:
-        """Why a change is that of a pool or a recency queue: elements are taken out, the same ones put back."""
+        """Why a change is that of a pool or a queue: elements are taken out, the same ones put back."""
         change = seen.change
         if change.entry:
             return None
