@@ -8,7 +8,6 @@ two checks, which is what makes comparing by identity sound.
 from __future__ import annotations
 
 import sys
-import weakref
 from array import array
 from collections import deque
 from itertools import chain
@@ -64,7 +63,7 @@ class Block:
         self.parents: list[Any] = []
         self.refs: list[Any] = []
         self.free: list[int] = []
-        # References that must not be held (see TypeInfo.tender) are held weakly, at some cost per check.
+        # References that must not be held (see TypeInfo.tender) are kept as stand-ins, at a cost per check.
         self.soften = soften
         self._starts = array("q", (0,))
         self._kstarts = array("q", (0,))
@@ -237,39 +236,3 @@ class Block:
         self.replace(i, [], Content([], plain=True))
         self.free.append(i)
         self.seal()
-
-
-class Probes:
-    """Nodes whose state no reference shows: buffers and counters, compared by a fingerprint."""
-
-    __slots__ = ("contents", "hot", "infos", "nodes", "parents")
-
-    def __init__(self) -> None:
-        self.nodes: dict[int, Any] = {}
-        self.hot: set[int] = set()
-        """Those that have changed before."""
-        self.infos: dict[int, TypeInfo] = {}
-        self.parents: dict[int, Any] = {}
-        self.contents: dict[int, Content] = {}
-
-    def __len__(self) -> int:
-        return len(self.nodes)
-
-    def add(self, node: Any, info: TypeInfo, parent: Any, content: Content) -> None:
-        """Take in a node; a tender one is held weakly."""
-        key = id(node)
-        self.nodes[key] = weakref.ref(node) if info.tender else node
-        self.infos[key] = info
-        self.parents[key] = parent
-        self.contents[key] = content
-
-    def node(self, key: int) -> Any:
-        """The object, or ``None`` where it is gone."""
-        held = self.nodes.get(key)
-        return held() if type(held) is weakref.ref else held
-
-    def remove(self, key: int) -> None:
-        """Forget a node."""
-        self.hot.discard(key)
-        for table in (self.nodes, self.infos, self.parents, self.contents):
-            table.pop(key, None)

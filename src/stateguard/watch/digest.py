@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.content import fingerprint, own_dict, referents, settled
 from stateguard.watch.kinds import Kind, TypeInfo, TypeTable, module_of, qualname
+from stateguard.watch.standin import StandIn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,6 +65,8 @@ class Digester:
             return False
         if type(a) in (str, bytes):
             return bool(a == b)
+        if type(a) is StandIn:
+            return bool(a.mark == b.mark)
         budget_a, budget_b = [NODES], [NODES]
         left = self._hash(a, budget_a, (), opaque_identity=True)
         right = self._hash(b, budget_b, (), opaque_identity=True)
@@ -80,6 +83,9 @@ class Digester:
         budget[0] -= 1
         cls = type(value)
         state.update(f"{module_of(cls)}.{qualname(cls)}:".encode("utf-8", "backslashreplace"))
+        if cls is StandIn:
+            state.update(value.mark)
+            return
         atom = _atom(value, whole=opaque_identity)
         if atom is not None:
             state.update(atom)
@@ -185,6 +191,8 @@ class Digester:
     def outline(self, value: Any) -> str:
         """Type and size of a container, type of anything else."""
         cls = type(value)
+        if cls is StandIn:
+            return f"{value.name} object"
         name = qualname(cls)
         info = self._table.info(cls)
         if cls is types.FunctionType:

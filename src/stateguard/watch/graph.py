@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import sys
 import types
-import weakref
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stateguard.watch.block import LARGE, Block, Probes
+from stateguard.watch.block import LARGE, Block
 from stateguard.watch.compare import common_prefix, common_suffix, identical
 from stateguard.watch.content import Content, Unsettled, cache_table, fingerprint, read, referents
 from stateguard.watch.kinds import STATIC, Kind, TypeInfo, TypeTable, module_of, qualname
+from stateguard.watch.probes import Probes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -111,7 +111,7 @@ class Graph:
             obj, parent, info = todo.popleft()
             key = id(obj)
             if key in self.probes.nodes and self.probes.node(key) is not obj:
-                self.probes.remove(key)  # a weakly held array has died, and its address is in use again
+                self.probes.remove(key)  # an array has died, and its address is in use again
             if key in self._index or key in self.probes.nodes:
                 self._extra[key] = self._extra.get(key, 0) + 1
                 continue
@@ -171,8 +171,7 @@ class Graph:
         return self.table.info(type(obj)).tender
 
     def _soften(self, refs: list[Any]) -> list[Any]:
-        # The same live object always yields the same reference object, so identity still compares.
-        return [weakref.ref(ref) if self._is_tender(ref) else ref for ref in refs]
+        return [self.probes.stand_in(ref) if self._is_tender(ref) else ref for ref in refs]
 
     # -- edges -----------------------------------------------------------------------------------
 
@@ -373,21 +372,33 @@ class Graph:
         self._index[id(obj)] = block
         self._dirty.add(block)
 
-    def _probe_differs(self, key: int) -> bool:
-        node = self.probes.node(key)
-        return node is not None and fingerprint(node) != self.probes.contents[key].fingerprint
-
     def _absorb_probes(self, keys: list[int], found: list[Difference], removed: list[Any]) -> None:
-        for key in keys:
-            if not self._probe_differs(key):
+        for key, there in list(self.probes.alive(keys)):
+            node = self._find_again(key) if there is None else there
+            if node is None:
+                self.probes.remove(key)
+                self._extra.pop(key, None)
                 continue
-            node, info = self.probes.node(key), self.probes.infos[key]
-            before = self.probes.contents[key]
+            info, before = self.probes.infos[key], self.probes.contents[key]
+            if fingerprint(node) == before.fingerprint:
+                continue
             after = read(info, node, referents(node))
-            self.probes.contents[key] = after
             found.append(Difference(node, info, before, after, key not in self.probes.hot))
-            self.probes.hot.add(key)
+            self.probes.update(key, node, after)
             self._relink(node, info, before, after, self.probes.parents[key], removed)
+
+    def _find_again(self, key: int) -> Any:
+        """An array that its holder has let go of and that another node may still hold."""
+        stand_in = self.probes.nodes[key]
+        for block in self._all_blocks():
+            if not any(ref is stand_in for ref in block.refs):
+                continue
+            for holder in block.nodes:
+                for ref in referents(holder):
+                    if id(ref) == key and type(ref) is self.probes.infos[key].cls:
+                        self.probes.parents[key] = holder
+                        return ref
+        return None
 
     def _relink(
         self, node: Any, info: TypeInfo, before: Content, after: Content, parent: Any, removed: list[Any]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 import types
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.content import cache_table, class_dict
 from stateguard.watch.graph import Anchor, Graph
 from stateguard.watch.kinds import Kind
+from stateguard.watch.standin import StandIn
 
 if TYPE_CHECKING:
     from stateguard.watch.content import Content
@@ -172,8 +172,8 @@ class Paths:
 
 
 def stands_for(held: Any, obj: Any) -> bool:
-    """Whether what a snapshot holds is ``obj``, or the weak reference kept in its place."""
-    return held is obj or (type(held) is weakref.ref and held() is obj)
+    """Whether what a snapshot holds is ``obj``, or what is kept in its place."""
+    return held is obj or (type(held) is StandIn and held.stands_for(obj))
 
 
 def default_name(function: types.FunctionType, i: int) -> str:
