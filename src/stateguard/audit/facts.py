@@ -106,7 +106,11 @@ class Binding(NamedTuple):
 
 @dataclass(slots=True)
 class FunctionFacts:
-    """One function, method or lambda; also the body of a module."""
+    """One function, method or lambda; also the body of a module.
+
+    ``defined_in`` is the function in whose terms defaults and decorators are written, ``parent`` the one
+    whose locals the body sees.
+    """
 
     qual: str
     line: int = 0
@@ -128,7 +132,7 @@ class FunctionFacts:
     captured: dict[str, list[str]] = field(default_factory=dict)
     captured_at: dict[str, int] = field(default_factory=dict)
     mentions: list[str] = field(default_factory=list)
-    in_class_body: bool = False
+    defined_in: str = MODULE_BODY
 
     @property
     def name(self) -> str:
@@ -153,12 +157,15 @@ class FunctionFacts:
 
 @dataclass(slots=True)
 class ClassFacts:
-    """One class: what its body binds and what its methods assign to ``self``."""
+    """One class: what its body binds and what its methods assign to ``self``.
+
+    ``parent`` is the function in whose terms the body is written: often the module's own.
+    """
 
     qual: str
     line: int = 0
     column: int = 0
-    parent: str = ""
+    parent: str = MODULE_BODY
     bases: list[str] = field(default_factory=list)
     decorators: list[Decorator] = field(default_factory=list)
     attrs: dict[str, list[Binding]] = field(default_factory=dict)

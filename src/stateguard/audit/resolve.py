@@ -100,7 +100,7 @@ class Resolver:
         default = fn.defaults.get(name)
         if default is not None and default.depends:
             # FastAPI resolves the parameter by calling the dependency.
-            body = module.functions[MODULE_BODY]
+            body = module.functions[fn.defined_in]
             found = tuple(
                 p
                 for place in self.resolve(module, body, default.depends)
@@ -411,13 +411,15 @@ class Resolver:
             module = program.modules.get(place.owner)
             if module is None:
                 return ()
-            return self._binding_values(module, module.bindings.get(place.name, ()))
+            body = module.functions[MODULE_BODY]
+            return self._binding_values(module, body, module.bindings.get(place.name, ()))
         if kind == "A":
             owner, _, qual = place.owner.partition(":")
             facts = program.modules[owner].classes.get(qual)
             if facts is None:
                 return ()
-            return self._binding_values(program.modules[owner], facts.attrs.get(place.name, ()))
+            body = program.modules[owner].functions[facts.parent]
+            return self._binding_values(program.modules[owner], body, facts.attrs.get(place.name, ()))
         if kind in "PS":
             function = program.functions[place.owner]
             fn = function.facts
@@ -480,11 +482,13 @@ class Resolver:
             module = program.modules[owner]
             facts = module.classes.get(qual)
             rows = facts.attrs.get(place.name, ()) if facts else ()
-            return [(module, module.functions[MODULE_BODY], b) for b in rows]
+            scope = module.functions[facts.parent if facts else MODULE_BODY]
+            return [(module, scope, b) for b in rows]
         return []
 
-    def _binding_values(self, module: ModuleFacts, rows: list[Binding] | tuple[Binding, ...]) -> Places:
-        body = module.functions[MODULE_BODY]
+    def _binding_values(
+        self, module: ModuleFacts, body: FunctionFacts, rows: list[Binding] | tuple[Binding, ...]
+    ) -> Places:
         found: list[Place] = []
         for binding in rows:
             for ref in binding.refs:

@@ -25,10 +25,11 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
         if one.op not in CONTENT_OPS or "." in place.path:
             return None
     else:
+        scope = function.module.functions[function.facts.defined_in]
         made = any(
             p.kind == "I"
             for ref in default.refs
-            for p in context.resolver.resolve(function.module, function.facts, ref)
+            for p in context.resolver.resolve(function.module, scope, ref)
         )
         if not made or (one.op == "call" and one.how not in CERTAIN_MUTATORS):
             return None

@@ -105,7 +105,7 @@ def _read_function(w: Walker, fn: FunctionFacts, qual: str, body: list[Any]) -> 
 def define_class(w: ScopeReader, node: Any) -> None:
     """Record a class and read its body now: it runs where it stands."""
     qual = unique(w, w.prefix + node.name, classes=True)
-    facts = ClassFacts(qual, node.lineno, node.col_offset, w.fn.qual if w.kind == "function" else "")
+    facts = ClassFacts(qual, node.lineno, node.col_offset, w.fn.qual)
     facts.decorators = read_decorators(w, node.decorator_list)
     for base in node.bases:
         facts.bases.extend(evaluate(w, base))
@@ -157,6 +157,7 @@ def read_decorators(w: Walker, nodes: list[Any]) -> list[Decorator]:
 
 def _start(w: Walker, fn: FunctionFacts, args: ast.arguments) -> None:
     """Parameters, defaults and annotations; defaults are evaluated in the enclosing scope."""
+    fn.defined_in = w.fn.qual
     if w.kind == "function":
         fn.parent = w.fn.qual
     positional = [*args.posonlyargs, *args.args]
