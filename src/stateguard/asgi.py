@@ -16,10 +16,11 @@ from __future__ import annotations
 import contextlib
 from functools import partial
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from stateguard.attribution.request import GuardedRequest, current
 from stateguard.attribution.steps import drive
+from stateguard.config import Options
 from stateguard.errors import ConfigError
 from stateguard.guard import Guard
 from stateguard.leak import RequestInfo
@@ -61,7 +62,7 @@ class StateGuardMiddleware:
         user_id: Callable[[Request], str | None] | None = None,
         session_log: str | None = "history",
         on_store_error: OnStoreError = "fail",
-        **options: Any,
+        **options: Unpack[Options],
     ) -> None:
         if guard is not None and options:
             raise ConfigError(

@@ -6,13 +6,13 @@ import os
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
 
 from stateguard.errors import ConfigError
 from stateguard.leak import SEVERITIES, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from stateguard.leak import Leak
 
@@ -39,6 +39,24 @@ class Config:
     keep: int = 1000
     budget: float = 0.05
     surfaces: Mapping[str, tuple[str, ...]] | None = None
+
+
+class Options(TypedDict, total=False):
+    """The options of :class:`stateguard.Guard` and of both middlewares, as keywords."""
+
+    watch: Sequence[str] | None
+    on_leak: Action | Callable[[Leak], object]
+    mode: Mode
+    allow: Sequence[str]
+    threshold: Severity
+    locate: Locate
+    scope: Carrier
+    session_factory: Callable[[], Any] | None
+    process: bool
+    show_values: bool
+    keep: int
+    budget: float
+    surfaces: Mapping[str, tuple[str, ...]] | None
 
 
 _WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}

@@ -17,6 +17,7 @@ from stateguard.attribution import asyncio_tasks, greenlets, trio_tasks
 from stateguard.attribution.finder import Finder
 from stateguard.attribution.handover import follow_threads
 from stateguard.attribution.ledger import Ledger
+from stateguard.errors import WatchError
 from stateguard.pace import Pace
 from stateguard.reporter import Reporter, say
 from stateguard.watch.watcher import Watcher
@@ -56,6 +57,7 @@ class Engine:
             process=config.process,
             show_values=config.show_values,
         )
+        self.watcher.check_patterns()
         self.ledger = Ledger()
         self.finder = Finder(config.locate, self.ledger, self._look_at_line)
         self.active: dict[int, GuardedRequest] = {}
@@ -87,6 +89,10 @@ class Engine:
                 self._started = True
             except Exception:
                 self._failed("taking the baseline")
+        try:
+            watcher.check_patterns()
+        except WatchError as error:  # imported since: too late to fail, not to say so
+            say(str(error))
         if not watcher.modules and not watcher.patterns:
             logger.warning(
                 "stateguard watches nothing: no module is loaded from under %s. Name your modules: "

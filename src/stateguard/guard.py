@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from functools import wraps
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from itertools import count
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, cast
 
 from stateguard.agent_session import AgentSession
 from stateguard.allow import AllowList
@@ -18,7 +18,7 @@ from stateguard.attribution.finder import Finder
 from stateguard.attribution.handover import unfollow_threads
 from stateguard.attribution.request import GuardedRequest, current
 from stateguard.attribution.steps import drive
-from stateguard.config import Config, load_config
+from stateguard.config import Config, Options, load_config
 from stateguard.engine import Engine
 from stateguard.errors import ConfigError, SharedStateMutated
 from stateguard.leak import RequestInfo
@@ -54,7 +54,9 @@ class Guard:
     something has changed), ``"always"``, ``"never"``. ``scope`` is where the per-request session lives:
     ``"contextvar"`` or ``"thread-local"``; ``session_factory`` makes it. ``process=False`` leaves process
     settings out. ``show_values`` shows values in previews instead of their type and size. ``keep`` bounds
-    :attr:`leaks`. ``surfaces`` adds to the table of third-party client attributes that are state.
+    :attr:`leaks`. ``surfaces`` adds to the table of third-party client attributes that are state. ``budget``
+    is the share of time that looking may take before the guard looks less closely (0.05; 1 means never; it
+    is not applied with ``locate="always"`` or ``on_leak="raise"``).
 
     Every option can also be set by ``STATEGUARD_<OPTION>`` or in ``[tool.stateguard]``.
 
@@ -62,7 +64,7 @@ class Guard:
     :class:`~stateguard.errors.WatchError` for a pattern that matches nothing.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, **options: Unpack[Options]) -> None:
         self.config: Config = load_config(options)
         self.mode = self.config.mode
         self._factory: Callable[[], Any] = self.config.session_factory or AgentSession

@@ -20,9 +20,10 @@ import weakref
 from functools import partial
 from threading import get_ident
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from stateguard.attribution.request import GuardedRequest, current
+from stateguard.config import Options
 from stateguard.errors import ConfigError
 from stateguard.guard import Guard
 from stateguard.leak import RequestInfo
@@ -55,7 +56,7 @@ class StateGuardMiddleware:
         user_id: Callable[[Request], str | None] | None = None,
         session_log: str | None = "history",
         on_store_error: OnStoreError = "fail",
-        **options: Any,
+        **options: Unpack[Options],
     ) -> None:
         if guard is not None and options:
             raise ConfigError(

@@ -280,12 +280,11 @@ class Graph:
         """
         found: list[Difference] = []
         removed: list[Any] = []
-        for block in self.hot:
-            if not block.clean(keys):
-                self._absorb(block, found, removed)
-        for block in self.blocks:
-            if not block.clean(keys):
-                self._absorb(block, found, removed, fresh=True)
+        # Absorbing rearranges the blocks: look at all of them first.
+        for block in [block for block in self.hot if not block.clean(keys)]:
+            self._absorb(block, found, removed)
+        for block in [block for block in self.blocks if not block.clean(keys)]:
+            self._absorb(block, found, removed, fresh=True)
         if self.probes.nodes:
             self._absorb_probes(list(self.probes.nodes), found, removed)
         if found:
@@ -296,9 +295,9 @@ class Graph:
         """The same for the nodes that have changed before."""
         found: list[Difference] = []
         removed: list[Any] = []
-        for block in self.hot:
-            if not block.clean():
-                self._absorb(block, found, removed)
+        # Absorbing rearranges the blocks: look at all of them first.
+        for block in [block for block in self.hot if not block.clean()]:
+            self._absorb(block, found, removed)
         if self.probes.hot:
             self._absorb_probes(list(self.probes.hot), found, removed)
         if found:
@@ -309,9 +308,9 @@ class Graph:
         """The same for the cold nodes."""
         found: list[Difference] = []
         removed: list[Any] = []
-        for block in self.cold:
-            if not block.clean():
-                self._absorb(block, found, removed)
+        # Absorbing rearranges the blocks: look at all of them first.
+        for block in [block for block in self.cold if not block.clean()]:
+            self._absorb(block, found, removed)
         if found:
             self._tidy(removed)
         return found

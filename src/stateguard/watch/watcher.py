@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 _module_dict: Callable[[types.ModuleType], dict[str, Any]] = vars(types.ModuleType)["__dict__"].__get__
 
 
+def _is_importing(members: dict[str, Any]) -> bool:
+    return bool(getattr(members.get("__spec__"), "_initializing", False))
+
+
 class Seen(NamedTuple):
     """A change with its place in the watched state. Holds application objects: drop it soon."""
 
@@ -128,13 +132,16 @@ class Watcher:
         return dict(self._matching())
 
     def check_patterns(self) -> None:
-        """Raise :class:`WatchError` for a ``module:NAME`` pattern that names no global of its module."""
+        """Look for names that are watched and do not exist, in the modules that are completely imported.
+
+        Raises :class:`WatchError` for a ``module:NAME`` pattern that names no global of its module.
+        """
         matching = self._matching()
         for pattern in self.patterns or ():
             ours = [
                 (name, [key for key in list(members) if type(key) is str and not is_dunder(key)])
                 for name, members in matching
-                if pattern.matches(name)
+                if pattern.matches(name) and not _is_importing(members)
             ]
             check_names(pattern, ours)
 
