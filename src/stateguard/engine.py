@@ -17,6 +17,7 @@ from stateguard.attribution import asyncio_tasks, greenlets, trio_tasks
 from stateguard.attribution.finder import Finder
 from stateguard.attribution.handover import follow_threads
 from stateguard.attribution.ledger import Ledger
+from stateguard.attribution.witness import ResidueWitness
 from stateguard.errors import WatchError
 from stateguard.pace import Pace
 from stateguard.reporter import Reporter, say
@@ -66,6 +67,7 @@ class Engine:
         self.pace = Pace(config.budget, fixed=config.locate == "always" or config.on_leak == "raise")
         self._judge = judge(self.watcher)
         self._lock = threading.RLock()
+        self._witness = ResidueWitness()
         self._window: dict[int, GuardedRequest] = {}
         self._since: dict[int, GuardedRequest] = {}
         self._looking = False
@@ -301,7 +303,11 @@ class Engine:
         if self.watcher is None or not self.watcher.graph.locals:
             return None
         with self._lock:
-            return self.watcher.take_residue()
+            try:
+                return self.watcher.take_residue()
+            except Exception:
+                self._failed("looking at thread-locals")
+                return None
 
     def judge_residue(self, request: GuardedRequest, before: dict[int, dict[str, Any]] | None) -> None:
         """Report what this thread's thread-locals hold beyond ``before``: ``request`` has run here."""
@@ -309,9 +315,12 @@ class Engine:
             return
         with self._lock:
             try:
-                self._judge_and_record(self.watcher.left_behind(before), [request], located=False)
+                self._judge_and_record(
+                    self.watcher.left_behind(before), [request], locate=self._residue_place
+                )
             except Exception:
                 self._failed("looking at thread-locals")
+            self._witness.forget(self.ledger.ident())
         self._flush()
 
     # -- looking (the lock is held) --------------------------------------------------------------
@@ -352,7 +361,7 @@ class Engine:
             seen = watcher.check() if self.pace.gait != "strict" else []
             seen += watcher.check_cold() + watcher.check_settings()
             if seen:
-                self._judge_and_record(seen, list(self._window.values()), located=False)
+                self._judge_and_record(seen, list(self._window.values()), locate=_nowhere)
             self._window = dict(self.active)
         except Exception:
             self._failed("comparing shared state")
@@ -367,8 +376,14 @@ class Engine:
         try:
             if not self._looking:
                 self._look(brief=not self.finder.thorough, line=True)
+                self._witness_residue()
         finally:
             self._lock.release()
+
+    def _witness_residue(self) -> None:
+        if self.watcher is not None and self.watcher.graph.locals and self.finder.armed:
+            thread = self.ledger.ident()
+            self._witness.line(thread, self.watcher.take_residue(), self.finder.location(thread))
 
     # -- settling (the lock is held) -------------------------------------------------------------
 
@@ -377,7 +392,7 @@ class Engine:
         if self._since:
             # Stretches that nobody looked around: each of them may have done it, and so may other code.
             together = {id(request): request for request in (*candidates, *self._since.values())}
-            self._judge_and_record(seen, list(together.values()), unproven=True, located=False)
+            self._judge_and_record(seen, list(together.values()), unproven=True, locate=_nowhere)
             return
         if strict:
             self._judge_and_record(seen, candidates)
@@ -392,14 +407,18 @@ class Engine:
         seen: list[Seen],
         candidates: list[GuardedRequest],
         unproven: bool = False,
-        located: bool = True,
+        locate: Callable[[Seen, GuardedRequest | None], Location | None] | None = None,
     ) -> None:
-        """``located``: the change was made by a line that is in flight now, not by one long left."""
+        """``locate`` finds the line; by default, that is the one in flight now."""
         if not seen:
             return
-        locate = self._location if located else _nowhere
         verdicts = self._judge.judge(
-            seen, candidates, list(self.active.values()), self.ledger.threads(), locate, unproven
+            seen,
+            candidates,
+            list(self.active.values()),
+            self.ledger.threads(),
+            locate or self._location,
+            unproven,
         )
         for leak, sole in verdicts:
             if leak.location is not None:
@@ -407,6 +426,9 @@ class Engine:
             elif leak.severity != "note":
                 self.finder.want(leak.root)
             self.reporter.record(leak, sole)
+
+    def _residue_place(self, seen: Seen, request: GuardedRequest | None) -> Location | None:
+        return self._witness.place(self.ledger.ident(), id(seen.node), str(seen.change.key))
 
     def _location(self, seen: Seen, request: GuardedRequest | None) -> Location | None:
         if request is None or not self.finder.armed:
