@@ -14,6 +14,7 @@ complete, or at the first request.
 from __future__ import annotations
 
 import contextlib
+import sys
 from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Any, Unpack
@@ -23,7 +24,7 @@ from stateguard.attribution.steps import drive
 from stateguard.config import Options
 from stateguard.errors import ConfigError
 from stateguard.guard import Guard
-from stateguard.leak import RequestInfo
+from stateguard.leak import PATH_LENGTH, RequestInfo
 from stateguard.request_data import RequestData
 from stateguard.scope import current_scope
 from stateguard.sessions.asgi import ASGISessions
@@ -198,15 +199,12 @@ def _identify(guard: Guard, facts: tuple[Any, Any, Any, Any], started: float) ->
     """Which request this is."""
     kind, method, path, headers = facts
     id_ = None
-    try:
-        for pair in headers:
-            if len(pair) == 2 and type(pair[0]) is bytes and pair[0].lower() == b"x-request-id":
-                id_ = _sane(pair[1])
-    except Exception:
-        guard.note_failure("reading the request")
+    for pair in headers:
+        if type(pair) in (tuple, list) and len(pair) == 2 and type(pair[0]) is bytes:
+            id_ = _sane(pair[1]) if pair[0] == b"x-request-id" else id_
     if not method:
         method = "WEBSOCKET" if kind == "websocket" else ""
-    return RequestInfo(id_ or guard.new_id(), kind, str(method), str(path or ""), started)
+    return RequestInfo(id_ or guard.new_id(), kind, str(method), str(path or "")[:PATH_LENGTH], started)
 
 
 def _sane(value: Any) -> str | None:
@@ -231,6 +229,12 @@ def _after_startup(send: Send, guard: Guard) -> Send:
 def _type(message: Any) -> Any:
     """The type of a message; ``None`` for what is none: it is for the server to say so."""
     return message.get("type") if isinstance(message, dict) else None
+
+
+def _reports_failure(message: Message) -> bool:
+    """Whether the application is answering for an exception of its own, which must not be masked."""
+    status = message.get("status", 500)
+    return sys.exc_info()[1] is not None and (type(status) is not int or status >= 500)
 
 
 def _noting(receive: Receive, request: GuardedRequest) -> Receive:
@@ -259,7 +263,7 @@ def _guarding(send: Send, request: GuardedRequest) -> Send:
     async def send_if_clean(message: Message) -> None:
         if not request.responding:
             start = _type(message) in _STARTS
-            if start and engine is not None:
+            if start and engine is not None and not _reports_failure(message):
                 engine.look_within()
                 request.tainted = request.tainted or request.guard.violation(request)
             if request.tainted is not None:

@@ -91,6 +91,7 @@ class Engine:
                 self._started = True
             except Exception:
                 self._failed("taking the baseline")
+                return
         try:
             watcher.check_patterns()
         except WatchError as error:  # imported since: too late to fail, not to say so
@@ -184,6 +185,7 @@ class Engine:
                 return  # a finalizer that ran while the engine was looking
             self._look(brief=True)
             self.ledger.push(request)
+            self._window[id(request)] = request
             if self.finder.armed:
                 self.finder.enter()
         finally:
@@ -248,6 +250,7 @@ class Engine:
                 if not self._looking:
                     if self.pace.deep_due(alone=len(self.active) <= 1):
                         self._look_deep()
+                        self._window.pop(id(request), None)  # what changes from now on, it has not done
                     if self.pace.weigh():
                         self.finder.expire()
         request.active = False
@@ -362,7 +365,7 @@ class Engine:
             seen += watcher.check_cold() + watcher.check_settings()
             if seen:
                 self._judge_and_record(seen, list(self._window.values()), locate=_nowhere)
-            self._window = dict(self.active)
+            self._window = {**self.active, **{id(running): running for running in self.ledger.running()}}
         except Exception:
             self._failed("comparing shared state")
         finally:

@@ -18,6 +18,9 @@ Severity = Literal["critical", "high", "low", "note"]
 """``critical``: holds the request's own data; ``high``: shared content changed; ``low``: looks like a cache
 or a registry; ``note``: a counter, a lazy initialisation, an idempotent write."""
 
+PATH_LENGTH = 500
+"""Characters of a request's path that are kept: a client may send any number."""
+
 SEVERITIES: tuple[Severity, ...] = ("note", "low", "high", "critical")
 """All severities, mildest first: compare by position."""
 

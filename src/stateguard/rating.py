@@ -10,7 +10,7 @@ import types
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from stateguard.watch.kinds import Kind, mro, namespace, qualname
+from stateguard.watch.kinds import Kind, is_a, mro, namespace, qualname
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stateguard.request_data import RequestData
     from stateguard.watch.watcher import Seen, Watcher
 
-_ATOMS = (str, bytes, bytearray, int, float, complex, bool, type(None))
+_ATOMS = frozenset(map(id, (str, bytes, bytearray, int, float, complex, bool, type(None))))
 _CALLABLES = (types.FunctionType, types.MethodType, types.BuiltinFunctionType)
 _IN_CONTAINER = frozenset({"appended", "inserted", "added", "removed"})
 
@@ -100,14 +100,14 @@ class Rater:
 
     def _lazy(self, seen: Seen) -> Rating:
         new = seen.change.new
-        if type(new) in _ATOMS or seen.path in self._initialised:
+        if id(type(new)) in _ATOMS or seen.path in self._initialised:
             return "high", "a shared name was given a new value"
         self._initialised.add(seen.path)
         return "note", "initialised once, on first use"
 
     @staticmethod
     def _is_counter(old: Any, new: Any) -> bool:
-        return type(new) in (int, float) and type(old) in (int, float)
+        return all(type(value) is int or type(value) is float for value in (old, new))
 
     def _is_cached_property(self, seen: Seen) -> bool:
         """Whether the class declares the new attribute as computed once (``functools``, werkzeug, Django)."""
@@ -120,7 +120,7 @@ class Rater:
 
     def _is_handle(self, value: Any) -> bool:
         """An object of somebody else's class that stands for something live, not for data."""
-        if type(value) in _ATOMS or isinstance(value, (type, *_CALLABLES)):
+        if id(type(value)) in _ATOMS or any(is_a(value, cls) for cls in (type, *_CALLABLES)):
             return False
         return self._watcher.table.info(type(value)).kind is Kind.LEAF
 
@@ -148,9 +148,9 @@ class Rater:
             steps += 1
             if type(value) is str:
                 found.append(value)
-            elif type(value) in (bytes, bytearray):
+            elif type(value) is bytes or type(value) is bytearray:
                 found.append(bytes(value[:4096]).decode("latin-1"))
-            elif type(value) not in _ATOMS and id(value) not in seen:
+            elif id(type(value)) not in _ATOMS and id(value) not in seen:
                 seen.add(id(value))
                 parts = digester.parts(value)
                 if parts is not None:

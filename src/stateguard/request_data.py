@@ -93,15 +93,17 @@ class RequestData:
     def _pairs(self) -> Iterable[tuple[Any, Any]]:
         if self.environ is not None:
             items = list(self.environ.items())
-            return [(k[5:].replace("_", "-"), v) for k, v in items if k[:5] == "HTTP_"]
-        return [pair for pair in self._headers if len(pair) == 2]
+            return [(k[5:].replace("_", "-"), v) for k, v in items if type(k) is str and k[:5] == "HTTP_"]
+        return [pair for pair in self._headers if type(pair) in (tuple, list) and len(pair) == 2]
 
     def owns_key(self, key: Any) -> bool:
         """Whether a mapping's key is this request's own data: an entry of its own in a table."""
         if type(key) is tuple:
             return any(self.owns_key(part) for part in key)
-        if type(key) in (int, bytes):
-            key = str(key) if type(key) is int else _text(key)
+        if type(key) is int and -(10**18) < key < 10**18:
+            key = str(key)
+        elif type(key) is bytes:
+            key = _text(key)
         if type(key) is not str or not key:
             return False
         return (
@@ -137,7 +139,7 @@ def _body_strings(body: bytes) -> set[str]:
     if text[:1] in '{["':
         try:
             todo: list[Any] = [json.loads(text)]
-        except ValueError:
+        except (ValueError, RecursionError):  # the latter for what is nested too deeply
             todo = []
         while todo:
             value = todo.pop()

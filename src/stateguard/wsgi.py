@@ -26,7 +26,7 @@ from stateguard.attribution.request import GuardedRequest, current
 from stateguard.config import Options
 from stateguard.errors import ConfigError
 from stateguard.guard import Guard
-from stateguard.leak import RequestInfo
+from stateguard.leak import PATH_LENGTH, RequestInfo
 from stateguard.request_data import RequestData
 from stateguard.sessions.binding import bind
 from stateguard.sessions.wsgi import WSGISessions
@@ -143,7 +143,7 @@ def _identify(guard: Guard, facts: tuple[Any, Any, Any, Any], started: float) ->
     id_, method, script, path = facts
     if type(id_) is not str or not 0 < len(id_) <= ID_LENGTH or not (id_.isascii() and id_.isprintable()):
         id_ = guard.new_id()
-    return RequestInfo(id_, "wsgi", str(method or ""), f"{script or ''}{path or ''}", started)
+    return RequestInfo(id_, "wsgi", str(method or ""), f"{script or ''}{path or ''}"[:PATH_LENGTH], started)
 
 
 def _finish(request: GuardedRequest) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dis
 import linecache
 import sys
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from stateguard.leak import Frame, Location
@@ -177,7 +178,6 @@ def watched_files(modules: dict[str, Any]) -> frozenset[str]:
         if type(file) is str:
             files.add(file)
         for value in list(members.values()):
-            code = getattr(value, "__code__", None) if type(value).__name__ == "function" else None
-            if code is not None and value.__module__ == members.get("__name__"):
-                files.add(code.co_filename)
+            if type(value) is FunctionType and value.__module__ == members.get("__name__"):
+                files.add(value.__code__.co_filename)
     return frozenset(files)

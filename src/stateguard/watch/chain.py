@@ -6,7 +6,7 @@ import types
 from typing import Any
 
 from stateguard.watch.content import own_dict
-from stateguard.watch.kinds import TypeTable
+from stateguard.watch.kinds import TypeTable, is_a
 
 _INWARD = (
     "app",
@@ -43,9 +43,9 @@ def application_chain(app: Any) -> list[Any]:
                     todo.append(cell.cell_contents)
                 except ValueError:
                     continue
-        elif not isinstance(obj, (type, types.ModuleType, types.BuiltinFunctionType)):
+        elif not any(is_a(obj, cls) for cls in (type, types.ModuleType, types.BuiltinFunctionType)):
             own = own_dict(_TYPES.expanded(type(obj)), obj)
-            if own is None or isinstance(own, type(obj)):
+            if own is None or is_a(own, type(obj)):
                 continue
             inward = [own[name] for name in _INWARD if name in own]
             if inward or obj is app:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stateguard.watch.compare import identical
-from stateguard.watch.kinds import Kind, namespace
+from stateguard.watch.kinds import Kind, is_a, namespace, qualname
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +122,7 @@ def _cached(obj: Any, refs: list[Any]) -> list[Any]:
     """What an ``lru_cache`` wrapper, or the table inside it, leads to: results, the table, the function."""
     found = []
     for ref in list(dict.values(obj)) if type(obj) is dict else refs:
-        if type(ref).__name__ == "_lru_list_elem":
+        if qualname(type(ref)) == "_lru_list_elem":
             found.extend(referents(ref))
         elif type(ref) is not dict or type(obj) is dict or "__wrapped__" not in ref:
             found.append(ref)
@@ -141,7 +141,7 @@ def cache_table(values: list[Any]) -> dict[Any, Any] | None:
 def _elements(obj: Any) -> list[Any]:
     """The elements of a numpy array of objects; nothing of any other buffer."""
     numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(obj, numpy.ndarray):
+    if numpy is not None and is_a(obj, numpy.ndarray):
         ndarray = numpy.ndarray
         if ndarray.dtype.__get__(obj).hasobject:
             flat = ndarray.tolist(ndarray.reshape(obj, -1)) if obj.size else []
@@ -155,12 +155,12 @@ def fingerprint(obj: Any) -> Any:
     Computed in calls that keep the GIL: an exported buffer that another thread could meet would make its
     ``bytearray`` refuse to resize. The hash is salted per process, so it is for comparison only.
     """
-    if isinstance(obj, bytearray):
+    if is_a(obj, bytearray):
         plain = bytearray.__getitem__(obj, slice(None))
         return len(plain), hash(bytes(plain))
-    if isinstance(obj, array):
+    if is_a(obj, array):
         return obj.typecode, hash(array.tobytes(obj))
-    if isinstance(obj, itertools.count):
+    if is_a(obj, itertools.count):
         return itertools.count.__repr__(obj)
     ndarray = sys.modules["numpy"].ndarray
     return (

@@ -5,6 +5,7 @@ Elements are matched by identity first; a value replaced by one of equal content
 
 from __future__ import annotations
 
+import types
 import weakref
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from stateguard.watch.compare import common_prefix, common_suffix, is_subsequence
 from stateguard.watch.digest import size_words
 from stateguard.watch.graph import Anchor, Difference, is_dunder
-from stateguard.watch.kinds import Kind, qualname
+from stateguard.watch.kinds import Kind, is_a, qualname
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -47,13 +48,17 @@ class RawChange:
     """One entry of a mapping (``key`` says which), or one attribute."""
 
 
+_ATOMS = frozenset(map(id, (str, bytes, int, float, bool)))
+"""By identity: a metaclass may define ``__eq__``."""
+
+
 def _is_dead(value: Any) -> bool:
-    return isinstance(value, weakref.ref) and weakref.ref.__call__(value) is None
+    return is_a(value, weakref.ref) and weakref.ref.__call__(value) is None
 
 
 def _canonical(key: Any) -> Any:
     """A key that compares as the mapping would, for atoms; by identity for anything else."""
-    if type(key) in (str, bytes, int, float, bool) or key is None:
+    if id(type(key)) in _ATOMS or key is None:
         return type(key), key
     if type(key) is tuple:
         return tuple(_canonical(part) for part in key)
@@ -274,7 +279,7 @@ class Describer:
                 changes.append(self._went(self._paths.item(node, key), words[2], old, key))
         if module:
             # Importing a submodule binds it in its package: not a write that request code made.
-            changes = [c for c in changes if type(c.new).__name__ != "module"]
+            changes = [c for c in changes if type(c.new) is not types.ModuleType]
         if len(changes) > MANY:
             return [self._whole(difference, changes[0].kind if _one_kind(changes) else "replaced")]
         if not changes and not names and list(a) != list(b) and len(a) == len(b):

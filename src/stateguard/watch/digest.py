@@ -6,13 +6,14 @@ it says nothing of the content. Large values are sampled (:data:`ITEMS`), so a h
 
 from __future__ import annotations
 
+import itertools
 import types
 from collections import deque
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.content import fingerprint, own_dict, referents, settled
-from stateguard.watch.kinds import Kind, TypeInfo, TypeTable, module_of, qualname
+from stateguard.watch.kinds import Kind, TypeInfo, TypeTable, is_a, module_of, mro, qualname
 from stateguard.watch.standin import StandIn
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ TEXT = 1 << 16
 """Bytes of one string that go into a hash, besides its length."""
 
 _UNORDERED = frozenset({Kind.DICT, Kind.SET, Kind.FROZENSET, Kind.INSTANCE})
-_NUMBERS = (int, float, complex)
+_NUMBERS = frozenset(map(id, (int, float, complex)))
+"""By identity: a metaclass may define ``__eq__``."""
 
 
 class Digester:
@@ -63,7 +65,7 @@ class Digester:
             return True
         if type(a) is not type(b):
             return False
-        if type(a) in (str, bytes):
+        if type(a) is str or type(a) is bytes:
             return bool(a == b)
         if type(a) is StandIn:
             return bool(a.mark == b.mark)
@@ -182,9 +184,9 @@ class Digester:
             return shown if len(shown) <= 200 else shown[:197] + "..."
         if cls is str:
             return f"str of {_count(len(value), 'character')}"
-        if cls in (bytes, bytearray):
+        if cls is bytes or cls is bytearray:
             return f"{cls.__name__} of {_count(len(value), 'byte')}"
-        if cls in _NUMBERS:
+        if id(cls) in _NUMBERS:
             return cls.__name__
         return self.outline(value)
 
@@ -208,9 +210,9 @@ class Digester:
 
     def _shown(self, value: Any, depth: int) -> str:
         atom = type(value)
-        if atom in (str, bytes):
+        if atom is str or atom is bytes:
             return repr(value[:80]) + ("..." if len(value) > 80 else "")
-        if value is None or atom in (bool, *_NUMBERS):
+        if value is None or atom is bool or id(atom) in _NUMBERS:
             return repr(value)[:80]
         info = self._table.info(atom)
         parts = self.parts(value, info) if depth else None
@@ -274,19 +276,19 @@ def _atom(value: Any, whole: bool = False) -> bytes | None:
         return str(value).encode()
     if cls is int:
         return hex(value).encode()
-    if cls in _NUMBERS:
+    if id(cls) in _NUMBERS:
         return repr(value).encode()
-    if isinstance(value, types.FunctionType):
+    if cls is types.FunctionType:
         name = f"{value.__module__}.{value.__qualname__}"
         return name.encode("utf-8", "backslashreplace")
     return None
 
 
 def _buffer_bytes(value: Any) -> bytes:
-    if isinstance(value, bytearray):
+    if is_a(value, bytearray):
         data = bytes(bytearray.__getitem__(value, slice(None)))
-    elif hasattr(type(value), "tobytes"):
-        base: Any = next(c for c in type(value).__mro__ if c.__module__ in ("array", "numpy"))
+    elif not is_a(value, itertools.count):
+        base: Any = next(c for c in mro(type(value)) if module_of(c) in ("array", "numpy"))
         data = base.tobytes(value)
     else:
         data = repr(fingerprint(value)).encode()

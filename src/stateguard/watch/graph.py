@@ -267,7 +267,7 @@ class Graph:
                 value = cell.cell_contents
             except ValueError:
                 continue
-            if type(value) in (types.FunctionType, types.MethodType):
+            if type(value) is types.FunctionType or type(value) is types.MethodType:
                 inner.append(value)
         return inner
 

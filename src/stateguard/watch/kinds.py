@@ -83,6 +83,11 @@ def module_of(cls: type) -> str:
     return module if type(module) is str else ""
 
 
+def is_a(value: Any, cls: type) -> bool:
+    """``isinstance`` by the object's real type: ``__class__`` and metaclass hooks are application code."""
+    return any(base is cls for base in mro(type(value)))
+
+
 _DICT_DESCRIPTORS = (types.GetSetDescriptorType, types.MemberDescriptorType)
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 import types
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.content import cache_table, class_dict
 from stateguard.watch.graph import Anchor, Graph
-from stateguard.watch.kinds import Kind
+from stateguard.watch.kinds import Kind, qualname
 from stateguard.watch.standin import StandIn
 
 if TYPE_CHECKING:
@@ -110,11 +111,13 @@ class Paths:
             text = key.decode("latin-1")
             if self._show or (_NAME.match(text) and not _TOKEN.match(text)):
                 return repr(text[:60])
-        elif key is None or type(key) in (bool, float) or (type(key) is int and abs(key) < 10**6):
+        elif (
+            key is None or type(key) is bool or type(key) is float or (type(key) is int and abs(key) < 10**6)
+        ):
             return repr(key)
         elif type(key) is tuple and len(key) <= 4:
             return "(" + ", ".join(self.key(part) for part in key) + ")"
-        return f"<{type(key).__name__} #{self._digester.digest(key)[:6]}>"
+        return f"<{qualname(type(key))} #{self._digester.digest(key)[:6]}>"
 
     def item(self, node: Any, key: Any) -> str:
         """How an entry of the mapping ``node`` is written."""
@@ -166,7 +169,7 @@ class Paths:
             return f"[{i}]"
         if info.kind in (Kind.SET, Kind.FROZENSET):
             return "{...}"
-        if info.kind is Kind.THROUGH and type(parent).__name__ == "ContextVar":
+        if info.kind is Kind.THROUGH and type(parent) is ContextVar:
             return "(default=)"
         return ""
 

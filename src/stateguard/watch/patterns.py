@@ -8,11 +8,12 @@ import importlib.util
 import os
 import sys
 import sysconfig
+import types
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
 from re import compile as compile_pattern
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stateguard.errors import WatchError
 
@@ -175,6 +176,17 @@ def _modules_in(path: str) -> list[str]:
     ]
 
 
+_module_dict: Callable[[Any], dict[str, Any]] = vars(types.ModuleType)["__dict__"].__get__
+
+
+def _members(module: Any) -> dict[str, Any]:
+    """A module's globals, read past any ``__getattr__``; nothing for what only stands in for a module."""
+    try:
+        return _module_dict(module)
+    except TypeError:
+        return {}
+
+
 def first_party(base: str | None = None) -> Callable[[str], bool]:
     """A predicate: is the module of that name loaded from under ``base`` (default: the working directory)?
 
@@ -192,7 +204,7 @@ def first_party(base: str | None = None) -> Callable[[str], bool]:
         if name.partition(".")[0] == "stateguard":
             return False
         module = sys.modules.get(name)
-        file = getattr(module, "__file__", None) if module is not None else None
+        file = None if module is None else _members(module).get("__file__")
         if type(file) is not str:
             return False
         file = os.path.realpath(file)

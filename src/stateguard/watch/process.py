@@ -47,7 +47,8 @@ def add_process_roots(graph: Graph) -> None:
             )
 
 
-_SIGNALS = sorted(map(int, signal.valid_signals()))
+_SIGNALS = sorted(map(int, signal.valid_signals() - {signal.SIGINT}))
+"""All but SIGINT: ``asyncio.run`` and ``trio.run`` set and restore its handler around each run."""
 # The C functions: the public ones turn every number into an enum member, ten times slower.
 _getsignal: Callable[[int], Any] = getattr(sys.modules.get("_signal"), "getsignal", signal.getsignal)
 _setlocale: Callable[[int, None], str] = getattr(sys.modules.get("_locale"), "setlocale", locale.setlocale)

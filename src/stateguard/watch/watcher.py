@@ -14,7 +14,7 @@ from stateguard.watch.chain import application_chain
 from stateguard.watch.diff import Describer, RawChange
 from stateguard.watch.digest import Digester
 from stateguard.watch.graph import Anchor, Graph, is_dunder
-from stateguard.watch.kinds import Kind, TypeInfo, TypeTable, module_of, qualname
+from stateguard.watch.kinds import Kind, TypeInfo, TypeTable, is_a, module_of, qualname
 from stateguard.watch.paths import Paths
 from stateguard.watch.patterns import Names, Pattern, check_names, first_party, parse, validate
 from stateguard.watch.process import add_process_roots, settings
@@ -106,7 +106,7 @@ class Watcher:
     def _matching(self) -> list[tuple[str, dict[str, Any]]]:
         found = []
         for name, module in list(sys.modules.items()):
-            if type(name) is str and isinstance(module, types.ModuleType) and self.is_watched(name):
+            if type(name) is str and is_a(module, types.ModuleType) and self.is_watched(name):
                 found.append((name, _module_dict(module)))
         return found
 
