@@ -36,6 +36,9 @@ from examples.scripted_model import Answer, count_tokens, think
 MAX_BODY = 32 * 1024 * 1024
 """The real API refuses larger requests with 413."""
 
+CHUNK = re.compile(r"(?:\S+\s*){1,6}")
+"""What one event of a stream carries: six words, about what the real API sends at a time."""
+
 _ids = count(1)
 
 
@@ -280,7 +283,7 @@ def stream_events(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for index, block in enumerate(message["content"]):
         if block["type"] == "text":
             empty: dict[str, Any] = {"type": "text", "text": ""}
-            deltas = [{"type": "text_delta", "text": word} for word in re.findall(r"\S+\s*", block["text"])]
+            deltas = [{"type": "text_delta", "text": piece} for piece in CHUNK.findall(block["text"])]
         else:
             empty = {**block, "input": {}}
             whole = json.dumps(block["input"])

@@ -43,15 +43,15 @@ class Outcome:
 
     @property
     def distinct_leaks(self) -> list[tuple[dict[str, Any], int]]:
-        """Each distinct leak at its worst, and how often it was found; the worst first."""
-        worst: dict[str, dict[str, Any]] = {}
+        """Each distinct leak in its most telling occurrence, and how often it was found; the worst first."""
+        telling: dict[str, dict[str, Any]] = {}
         times: Counter[str] = Counter()
         for leak in self.leaks:
             times[leak["id"]] += 1
-            known = worst.get(leak["id"])
-            if known is None or _badness(leak) > _badness(known):
-                worst[leak["id"]] = leak
-        return sorted(((leak, times[leak["id"]]) for leak in worst.values()), key=_worst_first)
+            known = telling.get(leak["id"])
+            if known is None or _telling(leak) > _telling(known):
+                telling[leak["id"]] = leak
+        return sorted(((leak, times[leak["id"]]) for leak in telling.values()), key=_worst_first)
 
     @property
     def failed(self) -> list[Reply]:
@@ -93,13 +93,14 @@ class Outcome:
         return bool(self.replies) and not (self.failed or self.tainted or self.leaks or self.wrong_name)
 
 
-def _badness(leak: dict[str, Any]) -> int:
-    return SEVERITIES.index(leak["severity"])
+def _telling(leak: dict[str, Any]) -> tuple[int, bool, bool]:
+    badness = SEVERITIES.index(leak["severity"])
+    return badness, leak["location"] is not None, leak["confidence"] == "exact"
 
 
 def _worst_first(found: tuple[dict[str, Any], int]) -> tuple[int, int]:
     leak, times = found
-    return -_badness(leak), -times
+    return -SEVERITIES.index(leak["severity"]), -times
 
 
 def _names_another(call: Received) -> bool:

@@ -83,20 +83,26 @@ def bleeding(console: Console, outcome: Outcome) -> None:
 
 
 def reports(console: Console, outcome: Outcome) -> None:
-    """The guard's log messages as they stand in the service's log; the most severe ones first."""
+    """The guard's log messages as they stand in the service's log; the most telling ones first."""
     records = re.split(r"^(?=[A-Z]+ [\w.]+: )", outcome.log, flags=re.MULTILINE)
-    found = [record.rstrip() for record in records if re.match(r"[A-Z]+ stateguard: .*\n ", record)]
-    others = [record.rstrip() for record in records if record.strip() and " stateguard: " not in record]
-    for text in others:
-        console.print(Panel(Text(text), title="something else in the service's log", border_style="yellow"))
+    for record in records:
+        if record.strip() and " stateguard: " not in record:
+            text = Text(record.rstrip())
+            console.print(Panel(text, title="something else in the service's log", border_style="yellow"))
+    # A leak is reported when it is first seen, and again when its line is found: the later one says more.
+    found: dict[str, str] = {}
+    for record in records:
+        title = re.match(r"[A-Z]+ stateguard: (.+?) \[.*\n ", record)
+        if title:
+            found[title[1]] = record.rstrip()
     if not found:
         return
-    shown = sorted(found, key=lambda record: not record.startswith("ERROR"))[:REPORTS_SHOWN]
+    shown = sorted(found.values(), key=_most_telling_first)[:REPORTS_SHOWN]
     console.print()
-    console.print(Text(f"In the service's log, {len(shown)} of {len(found)} reports:", "bold"))
+    console.print(Text(f"From the service's log, {len(shown)} of {len(found)} reports:", "bold"))
     for record in shown:
-        console.print()
         title, _, rest = record.partition("\n")
+        console.print()
         console.print(Text(title, "red"))
         console.print(Text(rest))
 
@@ -150,6 +156,10 @@ def verdict(console: Console, before: Outcome, after: Outcome, good: bool, secon
             f"Not found: {', '.join(missing)}." if missing else "See the table."
         )
     console.print(f"{message} [dim]({seconds:.1f} s)[/]")
+
+
+def _most_telling_first(report: str) -> tuple[bool, bool]:
+    return not report.startswith("ERROR"), "line not known" in report
 
 
 def _worst(outcome: Outcome, template: str) -> Reply | None:

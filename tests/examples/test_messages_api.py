@@ -99,7 +99,7 @@ async def test_the_async_client_streams_too(api: MessagesAPI) -> None:
             model=MODEL, max_tokens=500, messages=[{"role": "user", "content": "Hello"}]
         ) as stream:
             words = [word async for word in stream.text_stream]
-    assert len(words) > 3
+    assert len(words) == 3
     assert "".join(words).startswith("Thank you")
 
 

@@ -71,6 +71,17 @@ def test_concurrent_requests_are_served_and_no_innocent_is_accused(client: httpx
     assert not [request for request in accused if request.startswith("innocent")]
 
 
+def test_a_streamed_body_arrives_in_full_and_is_guarded_to_its_end(client: httpx.Client) -> None:
+    with client.stream(
+        "GET", "/stream", params={"name": "s"}, headers={"x-request-id": "stream-1"}
+    ) as answer:
+        text = answer.read().decode()
+    assert text == "".join(f"part {number}\n" for number in range(5))
+    assert "content-length" not in answer.headers
+    leaks = found(client, "tests.servers.state.STREAMED")
+    assert by("stream-1", leaks) == [("exact", "/stream")]
+
+
 def test_every_request_has_a_fresh_scope_on_a_reused_connection(client: httpx.Client) -> None:
     for number in range(5):
         answer = client.get("/scope", params={"name": str(number)}).raise_for_status().json()
