@@ -92,9 +92,9 @@ def reports(console: Console, outcome: Outcome) -> None:
     # A leak is reported when it is first seen, and again when its line is found: the later one says more.
     found: dict[str, str] = {}
     for record in records:
-        title = re.match(r"[A-Z]+ stateguard: (.+?) \[.*\n ", record)
-        if title:
-            found[title[1]] = record.rstrip()
+        subject = re.match(r"[A-Z]+ stateguard: (.+?) \[.*\n ", record)
+        if subject:
+            found[subject[1]] = record.rstrip()
     if not found:
         return
     shown = sorted(found.values(), key=_most_telling_first)[:REPORTS_SHOWN]

@@ -31,6 +31,7 @@ from stateguard.watch.watcher import Watcher
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from stateguard.config import Options
     from stateguard.leak import Leak
     from stateguard.request_data import RequestData
 
