@@ -33,7 +33,6 @@ from stateguard.sessions.binding import bind
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
-    from stateguard.config import Options
     from stateguard.sessions.base import SessionStore
     from stateguard.sessions.binding import OnStoreError
     from stateguard.sessions.identity import Request

@@ -31,7 +31,6 @@ from stateguard.watch.watcher import Watcher
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from stateguard.config import Options
     from stateguard.leak import Leak
     from stateguard.request_data import RequestData
 

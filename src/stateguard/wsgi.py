@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextvars import Token as VarToken
 
-    from stateguard.config import Options
     from stateguard.scope import Token
     from stateguard.sessions.base import SessionStore
     from stateguard.sessions.binding import OnStoreError
