@@ -78,7 +78,10 @@ class SessionStore(ABC):
 
     @abstractmethod
     def commit(self, commit: Commit) -> bool:
-        """Apply the commit if the record is still as it expects, durably; whether it was applied."""
+        """Apply the commit, durably, if the record is as it expects and nobody else holds its lock.
+
+        Returns whether it was applied.
+        """
 
     @abstractmethod
     def delete(self, session_id: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import random
@@ -30,8 +31,6 @@ T = TypeVar("T")
 
 FORMAT = 1
 """The version of the head's layout; a record of a higher one was written by a newer stateguard."""
-
-MERGE_ATTEMPTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,16 +244,17 @@ class Checkout(Generic[T]):
                 self.id,
             )
         return Commit(
-            self.id,
-            loaded.version,
-            loaded.epoch,
-            owner,
-            text,
-            keep,
-            append,
-            log_bytes,
-            self.policy.ttl,
-            token,
+            id=self.id,
+            version=loaded.version,
+            epoch=loaded.epoch,
+            owner=owner,
+            head=text,
+            keep=keep,
+            append=append,
+            log_bytes=log_bytes,
+            ttl=self.policy.ttl,
+            token=token,
+            holder=self.lock_token,
         )
 
     def saved(self, commit: Commit, append: tuple[str, ...]) -> None:
@@ -283,35 +283,45 @@ class Checkout(Generic[T]):
         if items is not None:
             mine = [self.codec.pack_item(item, index, self.session) for index, item in enumerate(items)]
         base = self.loaded
-        for attempt in range(MERGE_ATTEMPTS):
+        deadline = time.monotonic() + self.policy.lock_wait
+        for attempt in itertools.count():
             record = yield Step("read", (self.id,), {"start": base.log_start})
             self.check_owner(record)
-            lost_data = self.check_mergeable(record, base)
-            assert record is not None
-            their_head, their_items = read_head(record), read_log(record)
-            if lost_data:
-                merged_head, merged_items = head, mine
+            self.loaded = base
+            merged_head, merged_items = head, mine
+            now = (0, base.epoch) if record is None else (record.version, record.epoch)
+            if now == (base.version, base.epoch):
+                # Nothing has changed: somebody holds the lock.
+                keep, append = self.changed_log(head, items)
             else:
-                merged_head, merged_items = self.merged(base, head, mine, their_head, their_items)
-            self.loaded = _loaded(record, their_head)
-            keep, append = _difference(their_items, merged_items, record)
-            owner = record.owner if record.owner is not None else self.terms.user_id
+                found = self.check_mergeable(record, base)
+                their_head, their_items = read_head(found), read_log(found)
+                if found.version > base.version:
+                    merged_head, merged_items = self.merged(base, head, mine, their_head, their_items)
+                self.loaded = _loaded(found, their_head)
+                keep, append = _difference(their_items, merged_items, found)
+            owner = self.loaded.owner if self.loaded.owner is not None else self.terms.user_id
             commit = self.commit(merged_head, keep, append, owner, new_token())
             if (yield Step("commit", (commit,))):
                 self.saved(commit, append)
                 self.show(merged_head, merged_items)
                 return
             self.loaded = base
+            if time.monotonic() > deadline:
+                break
             if attempt:
-                yield Step("sleep", (random.random() * min(0.002 * 2**attempt, 0.2),))
+                yield Step("sleep", (random.random() * min(0.002 * 2 ** min(attempt, 10), 0.1),))
         raise SessionConflict(
-            f"session {self.id!r}: changed by others faster than this request could merge with them, "
-            f"{MERGE_ATTEMPTS} times in a row. Use on_conflict='lock' for conversations this busy",
+            f"session {self.id!r}: locked, or changed by others faster than this request could merge with "
+            f"them, for {self.policy.lock_wait:g} s (lock_wait=). Nothing was saved",
             self.id,
         )
 
-    def check_mergeable(self, record: Record | None, base: _Loaded) -> bool:
-        """Whether the store has lost confirmed data; raises :class:`SessionConflict` if it must not save."""
+    def check_mergeable(self, record: Record | None, base: _Loaded) -> Record:
+        """The record to merge with; raises :class:`SessionConflict` if there is none, or none wanted.
+
+        A record of a lower version means that the store has lost confirmed data: it is written over.
+        """
         if record is None or (base.version and record.epoch != base.epoch):
             raise SessionConflict(
                 f"session {self.id!r} was deleted, or has expired, while this request used it. Nothing was "
@@ -326,14 +336,13 @@ class Checkout(Generic[T]):
                 record.version,
                 base.version,
             )
-            return True
-        if self.policy.on_conflict == "raise":
+        elif self.policy.on_conflict == "raise":
             raise SessionConflict(
                 f"session {self.id!r} was changed by another request since this one loaded it (version "
                 f"{base.version}, now {record.version}). Nothing was saved; try again",
                 self.id,
             )
-        return False
+        return record
 
     def merged(
         self,

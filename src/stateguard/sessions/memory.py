@@ -93,6 +93,9 @@ class MemoryStore(SessionStore):
             if self._commits % SWEEP_EVERY == 0:
                 self._sweep()
             kept = self._live(commit.id)
+            holder = self._locks.get(commit.id)
+            if holder is not None and holder[0] != commit.holder and holder[1] > time.monotonic():
+                return False
             if (0 if kept is None else kept.version) != commit.version:
                 return False
             if kept is None:

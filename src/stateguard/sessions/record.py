@@ -40,6 +40,7 @@ class Commit:
     Version 0 stands for "no such record". The first ``keep`` items of the log stay, ``append`` follows them.
     ``token`` makes the commit safe to send twice: a store that finds it already applied says so again.
     ``log_bytes`` is the size of the whole log afterwards, ``ttl`` the seconds until the record expires.
+    ``holder`` is the session's lock, if the caller has it: while somebody else has it, no commit is applied.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Commit:
     log_bytes: int
     ttl: float | None
     token: str
+    holder: str | None = None
 
     @property
     def log_length(self) -> int:

@@ -69,14 +69,17 @@ class RedisStore(SessionStore):
         """The Redis key; its hash tag keeps all keys of one session on one node of a cluster."""
         return f"{self.prefix}{{{quote(session_id, safe='')}}}:{kind}"
 
+    def _both(self, session_id: str) -> tuple[str, str]:
+        return self.key(session_id), self.key(session_id, "lock")
+
     def read(self, session_id: str, *, window: int | None = None, start: int | None = None) -> Record | None:
         """The record; see :meth:`SessionStore.read`."""
-        reply = self._run(scripts.READ, self.key(session_id), _part(window, start), "load", session_id)
+        reply = self._run(scripts.READ, (self.key(session_id),), _part(window, start), "load", session_id)
         return _record(session_id, reply)
 
     def commit(self, commit: Commit) -> bool:
         """Compare and set in one script; see :meth:`SessionStore.commit`."""
-        reply = self._run(scripts.COMMIT, self.key(commit.id), _commit(commit), "save", commit.id)
+        reply = self._run(scripts.COMMIT, self._both(commit.id), _commit(commit), "save", commit.id)
         applied = _applied(commit, reply)
         if applied and self.replicas:
             self._check_replicas(
@@ -86,17 +89,17 @@ class RedisStore(SessionStore):
 
     def delete(self, session_id: str) -> None:
         """Remove the record, if it is there."""
-        self._run(scripts.DELETE, self.key(session_id), (), "delete", session_id)
+        self._run(scripts.DELETE, (self.key(session_id),), (), "delete", session_id)
 
     def acquire(self, session_id: str, token: str, lease: float) -> bool:
         """Take the lock; see :meth:`SessionStore.acquire`."""
         arguments = (token, _milliseconds(lease))
-        reply = self._run(scripts.ACQUIRE, self.key(session_id, "lock"), arguments, "lock", session_id)
+        reply = self._run(scripts.ACQUIRE, (self.key(session_id, "lock"),), arguments, "lock", session_id)
         return bool(reply[0] == 1)
 
     def release(self, session_id: str, token: str) -> None:
         """Give the lock back, if ``token`` still holds it."""
-        self._run(scripts.RELEASE, self.key(session_id, "lock"), (token,), "unlock", session_id)
+        self._run(scripts.RELEASE, (self.key(session_id, "lock"),), (token,), "unlock", session_id)
 
     def close(self) -> None:
         """Close the connections of plain calls; :meth:`aclose` closes those of the running event loop."""
@@ -110,12 +113,14 @@ class RedisStore(SessionStore):
         self, session_id: str, *, window: int | None = None, start: int | None = None
     ) -> Record | None:
         """As :meth:`read`."""
-        reply = await self._arun(scripts.READ, self.key(session_id), _part(window, start), "load", session_id)
+        reply = await self._arun(
+            scripts.READ, (self.key(session_id),), _part(window, start), "load", session_id
+        )
         return _record(session_id, reply)
 
     async def acommit(self, commit: Commit) -> bool:
         """As :meth:`commit`."""
-        reply = await self._arun(scripts.COMMIT, self.key(commit.id), _commit(commit), "save", commit.id)
+        reply = await self._arun(scripts.COMMIT, self._both(commit.id), _commit(commit), "save", commit.id)
         applied = _applied(commit, reply)
         if applied and self.replicas:
             wait = self._wait(commit.id)
@@ -124,17 +129,17 @@ class RedisStore(SessionStore):
 
     async def adelete(self, session_id: str) -> None:
         """As :meth:`delete`."""
-        await self._arun(scripts.DELETE, self.key(session_id), (), "delete", session_id)
+        await self._arun(scripts.DELETE, (self.key(session_id),), (), "delete", session_id)
 
     async def aacquire(self, session_id: str, token: str, lease: float) -> bool:
         """As :meth:`acquire`."""
-        key, arguments = self.key(session_id, "lock"), (token, _milliseconds(lease))
-        reply = await self._arun(scripts.ACQUIRE, key, arguments, "lock", session_id)
+        keys, arguments = (self.key(session_id, "lock"),), (token, _milliseconds(lease))
+        reply = await self._arun(scripts.ACQUIRE, keys, arguments, "lock", session_id)
         return bool(reply[0] == 1)
 
     async def arelease(self, session_id: str, token: str) -> None:
         """As :meth:`release`."""
-        await self._arun(scripts.RELEASE, self.key(session_id, "lock"), (token,), "unlock", session_id)
+        await self._arun(scripts.RELEASE, (self.key(session_id, "lock"),), (token,), "unlock", session_id)
 
     async def aclose(self) -> None:
         """Close the connections that the running event loop has."""
@@ -148,28 +153,32 @@ class RedisStore(SessionStore):
     # Scripts are called by their hash; a server that does not know one (restarted) gets its text.
 
     def _run(
-        self, script: str, key: str, arguments: tuple[Any, ...], verb: str, session_id: str
+        self, script: str, keys: tuple[str, ...], arguments: tuple[Any, ...], verb: str, session_id: str
     ) -> list[Any]:
         nonce = new_token()
         try:
-            reply = self._call(verb, session_id, ("EVALSHA", _sha(script), 1, key, nonce, *arguments))
+            reply = self._call(
+                verb, session_id, ("EVALSHA", _sha(script), len(keys), *keys, nonce, *arguments)
+            )
         except self._redis.exceptions.NoScriptError:
-            reply = self._call(verb, session_id, ("EVAL", script, 1, key, nonce, *arguments))
+            reply = self._call(verb, session_id, ("EVAL", script, len(keys), *keys, nonce, *arguments))
         if not _is_answer(reply, nonce):
             self.close()
             raise self._foreign(verb, session_id)
         return list(reply[1:])
 
     async def _arun(
-        self, script: str, key: str, arguments: tuple[Any, ...], verb: str, session_id: str
+        self, script: str, keys: tuple[str, ...], arguments: tuple[Any, ...], verb: str, session_id: str
     ) -> list[Any]:
         if not _in_asyncio():
-            return await in_thread(self._run, script, key, arguments, verb, session_id)
+            return await in_thread(self._run, script, keys, arguments, verb, session_id)
         nonce = new_token()
         try:
-            reply = await self._acall(verb, session_id, ("EVALSHA", _sha(script), 1, key, nonce, *arguments))
+            reply = await self._acall(
+                verb, session_id, ("EVALSHA", _sha(script), len(keys), *keys, nonce, *arguments)
+            )
         except self._redis.exceptions.NoScriptError:
-            reply = await self._acall(verb, session_id, ("EVAL", script, 1, key, nonce, *arguments))
+            reply = await self._acall(verb, session_id, ("EVAL", script, len(keys), *keys, nonce, *arguments))
         if not _is_answer(reply, nonce):
             await self.aclose()
             raise self._foreign(verb, session_id)
@@ -323,6 +332,7 @@ def _commit(commit: Commit) -> tuple[Any, ...]:
         commit.log_bytes,
         "" if commit.owner is None else f"={commit.owner}",
         "" if commit.ttl is None else _milliseconds(commit.ttl),
+        commit.holder or "",
         *commit.append,
     )
 

@@ -39,27 +39,29 @@ return {ARGV[1], 1, f[1], f[2], f[3] or false, f[4], first, n, f[6], '[' .. tabl
 """KEYS: record. ARGV: nonce, 'all' | 'window' | 'start', number."""
 
 COMMIT = """
+local holder = redis.call('GET', KEYS[2])
 local f = redis.call('HMGET', KEYS[1], 'v', 'e', 'n', 't')
 local version = tonumber(f[1] or '0')
 local tokens = f[4] or ''
 if string.find(tokens, ARGV[2], 1, true) then return {ARGV[1], 1} end
+if holder and holder ~= ARGV[10] then return {ARGV[1], 0} end
 if version ~= tonumber(ARGV[3]) then return {ARGV[1], 0} end
 if version > 0 and f[2] ~= ARGV[4] then return {ARGV[1], 0} end
 local n = tonumber(f[3] or '0')
 local keep = tonumber(ARGV[5])
 if keep > n then return {ARGV[1], 2, n} end
-redis.call('HSET', KEYS[1], 'v', version + 1, 'e', ARGV[4], 'd', ARGV[6], 'n', keep + #ARGV - 9, 'b', ARGV[7],
-  't', string.sub(ARGV[2] .. ' ' .. tokens, 1, 17 * 16))
+redis.call('HSET', KEYS[1], 'v', version + 1, 'e', ARGV[4], 'd', ARGV[6], 'b', ARGV[7],
+  'n', keep + #ARGV - 10, 't', string.sub(ARGV[2] .. ' ' .. tokens, 1, 17 * 16))
 if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'o', string.sub(ARGV[8], 2))
 else redis.call('HDEL', KEYS[1], 'o') end
-local position = keep + #ARGV - 9
+local position = keep + #ARGV - 10
 while position < n do
   local names = {}
   for i = position, math.min(position + 4000, n) - 1 do names[#names + 1] = i end
   redis.call('HDEL', KEYS[1], unpack(names))
   position = position + #names
 end
-for i = 10, #ARGV do redis.call('HSET', KEYS[1], keep + i - 10, ARGV[i]) end
+for i = 11, #ARGV do redis.call('HSET', KEYS[1], keep + i - 11, ARGV[i]) end
 if ARGV[9] ~= '' then
   redis.call('HSET', KEYS[1], 'x', ARGV[9])
   redis.call('PEXPIRE', KEYS[1], ARGV[9])
@@ -69,8 +71,8 @@ else
 end
 return {ARGV[1], 1}
 """
-"""KEYS: record. ARGV: nonce, token, version, epoch, keep, head, log bytes, '=' + owner or '', ttl in ms or
-'', then the items to append."""
+"""KEYS: record, lock. ARGV: nonce, token, version, epoch, keep, head, log bytes, '=' + owner or '', ttl in ms
+or '', the lock's token or '', then the items to append."""
 
 ACQUIRE = """
 local holder = redis.call('GET', KEYS[1])

@@ -103,6 +103,12 @@ class SQLiteStore(SessionStore):
                 "where id = ? and (expires is null or expires > ?)",
                 (commit.id, now),
             ).fetchone()
+            held = db.execute(
+                "select 1 from stateguard_locks where id = ? and token is not ? and expires > ?",
+                (commit.id, commit.holder, now),
+            ).fetchone()
+            if held is not None:
+                return False
             if row is None:
                 if commit.version:
                     return False

@@ -11,6 +11,9 @@ from stateguard.errors import SessionConflict
 from stateguard.sessions.checkout import Checkout, Policy, Terms
 from stateguard.sessions.steps import Step, Steps
 
+OPTIMISTIC = 3
+"""How often to try without taking the session's lock."""
+
 
 def update_steps(
     policy: Policy, session_id: str, terms: Terms[Any], fn: Callable[[Any], Any], attempts: int
@@ -18,7 +21,8 @@ def update_steps(
     """The procedure behind ``SessionStore.update`` and ``aupdate``; ``fn`` may await in the second."""
     for attempt in range(attempts):
         checkout = Checkout(session_id, _raising(policy), terms)
-        if policy.on_conflict == "lock":
+        if policy.on_conflict == "lock" or attempt >= OPTIMISTIC:
+            # Somebody keeps being faster: while this holds the lock, they wait.
             yield from checkout.lock()
         try:
             yield from checkout.open()

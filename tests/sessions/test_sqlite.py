@@ -1,0 +1,201 @@
+"""The SQLite store when things go wrong: locked, full, damaged, killed, forked."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+
+from stateguard.errors import ConfigError, SessionRecordError, SessionStoreError
+from stateguard.sessions import SQLiteStore
+
+
+def say(text):
+    return lambda session: session.add_message("user", text) and None
+
+
+def texts(store, session_id="s"):
+    return [m["content"] for m in store.update(session_id, lambda s: list(s.history))]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "sessions.db"
+
+
+@pytest.fixture
+def store(path):
+    store = SQLiteStore(path, timeout=0.3)
+    yield store
+    store.close()
+
+
+def test_locked_by_another_program(store, path):
+    store.update("s", say("1"))
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("begin immediate")
+    with pytest.raises(SessionStoreError, match="timeout="):
+        store.update("s", say("2"))
+    other.execute("rollback")
+    other.close()
+    store.update("s", say("3"))
+    assert texts(store) == ["1", "3"]
+
+
+def test_disk_full_changes_nothing(store, path):
+    store.update("s", say("1"))
+    with store._connection("limit") as db:
+        pages = db.execute("pragma page_count").fetchone()[0]
+        db.execute(f"pragma max_page_count = {pages + 1}")  # a full disk, without one
+    with pytest.raises(SessionStoreError, match=r"full.*free space"):
+        store.update("s", say("x" * 1_000_000))
+    store.close()
+    assert texts(store) == ["1"]
+    store.update("s", say("2"))
+    assert texts(store) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "update stateguard_sessions set head = 'not json'",
+        "update stateguard_sessions set head = x'ff00'",
+        """update stateguard_sessions set head = '{"format": 2, "fields": {}}'""",
+        "update stateguard_log set item = 'not json'",
+        "update stateguard_log set item = x'ff'",
+        "delete from stateguard_log",
+    ],
+)
+def test_a_damaged_record_is_reported_and_left_as_it_is(store, path, damage):
+    store.update("s", say("1"))
+    with sqlite3.connect(path) as db:
+        db.execute(damage)
+    db.close()
+    with pytest.raises(SessionRecordError, match="'s'"):
+        store.update("s", say("2"))
+    with sqlite3.connect(path) as db:
+        assert db.execute("select version from stateguard_sessions").fetchone() == (1,)
+    db.close()
+    store.delete("s")
+    store.update("s", say("new"))
+    assert texts(store) == ["new"]
+
+
+def test_not_a_database(path):
+    path.write_bytes(b"This is a text file, and rather a long one at that. " * 100)
+    before = path.read_bytes()
+    store = SQLiteStore(path)
+    with pytest.raises(SessionStoreError, match="move it away"):
+        store.update("s", say("1"))
+    assert path.read_bytes() == before
+    store.close()
+
+
+def test_places_that_can_not_work(tmp_path):
+    with pytest.raises(ConfigError, match="MemoryStore"):
+        SQLiteStore(":memory:")
+    with pytest.raises(SessionStoreError, match="does not exist"):
+        SQLiteStore(tmp_path / "missing" / "x.db").update("s", say("1"))
+
+
+WRITER = """
+import sys
+from stateguard.sessions import SQLiteStore
+store = SQLiteStore(sys.argv[1])
+for n in range(100_000):
+    store.update("s", lambda session: session.add_message("user", f"{sys.argv[2]}.{n}"))
+    print(n, flush=True)
+"""
+
+
+def test_killed_writers_lose_nothing_acknowledged_and_leave_no_lock(store, path):
+    acknowledged: list[set[str]] = []
+    store.policy  # noqa: B018
+    for name in ("a", "b"):
+        writers = [
+            subprocess.Popen(
+                [sys.executable, "-c", textwrap.dedent(WRITER), str(path), f"{name}{number}"],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for number in range(2)
+        ]
+        for writer in writers:
+            assert writer.stdout.readline() == "0\n"
+        time.sleep(0.5)
+        for number, writer in enumerate(writers):
+            writer.send_signal(signal.SIGKILL)
+            lines = writer.stdout.read().split("\n")
+            writer.stdout.close()
+            writer.wait(10)
+            said = {f"{name}{number}.{line}" for line in lines[:-1] if line}
+            acknowledged.append({f"{name}{number}.0", *said})
+    store = SQLiteStore(path, timeout=5)
+    found = texts(store)
+    assert len(found) == len(set(found))
+    for said in acknowledged:
+        assert said <= set(found)
+        assert len(said) > 1
+    store.update("s", say("after"))
+    store.close()
+
+
+def test_a_forked_child_opens_its_own_connections(store, path):
+    store.update("s", say("parent"))
+    program = f"""
+    import os, sys
+    from stateguard.sessions import SQLiteStore
+    store = SQLiteStore({str(path)!r})
+    store.update("s", lambda s: s.add_message("user", "before"))
+    children = []
+    for number in range(3):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                for turn in range(5):
+                    store.update("s", lambda s: s.add_message("user", f"{{number}}.{{turn}}"))
+                os._exit(0)
+            except BaseException as error:
+                print(error, file=sys.stderr, flush=True)
+                os._exit(1)
+        children.append(pid)
+    store.update("s", lambda s: s.add_message("user", "after"))
+    assert all(os.waitpid(pid, 0)[1] == 0 for pid in children)
+    store.close()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(texts(store)) == 1 + 1 + 15 + 1
+
+
+def test_expired_records_are_swept(path):
+    store = SQLiteStore(path, ttl=0.05, durable=False)
+    for number in range(20):
+        store.update(f"s{number}", say("x"))
+    time.sleep(0.1)
+    for turn in range(260):
+        store.update("other", say(str(turn)))
+    with store._connection("count") as db:
+        assert db.execute("select count(*) from stateguard_sessions").fetchone() == (1,)
+        assert db.execute("select count(distinct id) from stateguard_log").fetchone() == (1,)
+    store.close()
+
+
+def test_connections_are_reused_and_few(store):
+    def work():
+        for _ in range(10):
+            store.read("s")
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert 1 <= len(store._free) <= 8
