@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from stateguard.attribution.lines import choose_tracer
+from stateguard.attribution.choose import choose_tracer
 from tests.attribution import shared
 from tests.attribution.driver import STATE, exact, guarding, innocents, line_of, serve
 

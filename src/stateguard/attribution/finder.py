@@ -6,11 +6,11 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from stateguard.attribution.choose import choose_tracer
 from stateguard.attribution.lines import (
     LineTracer,
     Position,
     caller,
-    choose_tracer,
     describe,
     frames,
     may_write,

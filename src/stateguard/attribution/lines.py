@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dis
 import linecache
-import sys
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -63,19 +62,6 @@ class LineTracer(Protocol):
     def leave(self) -> None:
         """The stretch on this thread ends."""
         ...
-
-
-def choose_tracer() -> tuple[LineTracer | None, str]:
-    """The tracer to use on this interpreter, and why there is none if there is none."""
-    if hasattr(sys, "monitoring"):
-        from stateguard.attribution.monitoring import tracer as monitoring
-
-        reason = monitoring.unavailable()
-        return (monitoring, "") if reason is None else (None, reason)
-    from stateguard.attribution.settrace import tracer as settrace
-
-    reason = settrace.unavailable()
-    return (settrace, "") if reason is None else (None, reason)
 
 
 _HARMLESS = frozenset(

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.compare import common_prefix, common_suffix, is_subsequence
 from stateguard.watch.digest import size_words
-from stateguard.watch.graph import Anchor, Difference, is_dunder
+from stateguard.watch.edges import Anchor, is_dunder
+from stateguard.watch.graph import Difference
 from stateguard.watch.kinds import Kind, is_a, qualname
 
 if TYPE_CHECKING:

@@ -7,27 +7,19 @@ again, new objects are walked, objects that nothing watched refers to any more a
 from __future__ import annotations
 
 import sys
-import types
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.block import LARGE, Block
 from stateguard.watch.compare import common_prefix, common_suffix, identical
-from stateguard.watch.content import Content, Unsettled, cache_table, fingerprint, read, referents
+from stateguard.watch.content import Content, Unsettled, fingerprint, read, referents
+from stateguard.watch.edges import Anchor, Edges
 from stateguard.watch.kinds import STATIC, Kind, TypeInfo, TypeTable, module_of, qualname
 from stateguard.watch.probes import Probes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Anchor:
-    """Where a path begins. ``namespace``: what hangs below is written ``.name``, not ``['name']``."""
-
-    label: str
-    namespace: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -42,26 +34,12 @@ class Difference:
     """The node had not changed before, as far as anybody has seen."""
 
 
-def is_dunder(name: object) -> bool:
-    """Whether a name is the interpreter's own business: ``__doc__``, ``__annotations__`` and so on."""
-    return (
-        type(name) is str
-        and len(name) > 4
-        and name.startswith("__")
-        and name.endswith("__")
-        and name not in _STATE_ALL_THE_SAME
-    )
-
-
-_STATE_ALL_THE_SAME = frozenset({"__pydantic_private__", "__pydantic_extra__"})
-"""Where pydantic models keep attributes that are no fields."""
-
-
 class Graph:
     """Nodes in blocks, found by identity. Not thread-safe: the caller holds a lock."""
 
     def __init__(self, table: TypeTable) -> None:
         self.table = table
+        self.edges = Edges(table)
         self.hot: list[Block] = []
         """Nodes that have changed before: compared at every look, however brief."""
         self.blocks: list[Block] = []
@@ -120,7 +98,7 @@ class Graph:
                 content = read(info, obj, refs)
             except Unsettled:
                 content = Content([])  # seen as changed at the next check, and read then
-            children = list(self._edges(obj, info, content, parent))
+            children = list(self.edges.of(obj, info, content, parent))
             if not children and info.kind in STATIC:
                 continue
             label = self._label(obj, info)
@@ -172,104 +150,6 @@ class Graph:
 
     def _soften(self, refs: list[Any]) -> list[Any]:
         return [self.probes.stand_in(ref) if self._is_tender(ref) else ref for ref in refs]
-
-    # -- edges -----------------------------------------------------------------------------------
-
-    def _edges(
-        self, obj: Any, info: TypeInfo, content: Content, parent: Any
-    ) -> Iterator[tuple[Any, TypeInfo]]:
-        """The objects that a node leads to and that are to be watched."""
-        yield from self._edges_of(obj, info, content, parent, content.values, content.keys)
-        if content.own is not None:
-            known = self.table.info(type(content.own))
-            if info.only is not None:
-                known = TypeInfo(known.cls, known.kind, known.exact, only=info.only)
-            yield content.own, known
-        if content.slots:
-            for name, value in content.slots.items():
-                if not is_dunder(name) and (info.only is None or name in info.only):
-                    found = self._follow(value)
-                    if found is not None:
-                        yield value, found
-
-    def _edges_of(
-        self,
-        obj: Any,
-        info: TypeInfo,
-        content: Content,
-        parent: Any,
-        values: list[Any],
-        keys: list[Any] | None,
-    ) -> Iterator[tuple[Any, TypeInfo]]:
-        if info.kind is Kind.CLASS:
-            yield values[0], self.table.info(dict)
-            return
-        if info.kind is Kind.CACHE and type(obj) is not dict:
-            table = cache_table(values)
-            for value in values:
-                known = TypeInfo(dict, Kind.CACHE) if value is table else self._follow(value)
-                if known is not None:
-                    yield value, known
-            return
-        if info.kind is Kind.THROUGH and type(obj) is types.FunctionType:
-            values = self._through_foreign(obj)
-        if self._only_leaves(values) and (keys is None or self._only_leaves(keys)):
-            return
-        module = type(parent) is Anchor and parent.namespace
-        if keys is None:
-            for value in values:
-                known = self._follow(value)
-                if known is not None:
-                    yield value, known
-            return
-        for key, value in zip(keys, values, strict=False):
-            if type(key) is not str:
-                known = self._follow(key)
-                if known is not None:
-                    yield key, known
-            elif info.only is not None and key not in info.only:
-                continue
-            known = self._follow(value)
-            if known is None:
-                continue
-            if is_dunder(key) and (module or known.kind not in (Kind.FUNCTION, Kind.THROUGH)):
-                continue
-            yield value, known
-
-    def _only_leaves(self, values: list[Any]) -> bool:
-        if len(values) < 16:
-            return all(self.table.info(type(value)).kind is Kind.LEAF for value in values)
-        found = list(map(type, values))
-        distinct = dict(zip(map(id, found), found, strict=True))
-        return all(self.table.info(cls).kind is Kind.LEAF for cls in distinct.values())
-
-    def _follow(self, value: Any) -> TypeInfo | None:
-        """How to walk a value that a node refers to, or ``None`` for a leaf or a boundary."""
-        known = self.table.info(type(value))
-        kind = known.kind
-        if kind is Kind.LEAF:
-            return None
-        if kind is Kind.CLASS:
-            return known if self.table.watches(module_of(value)) else None
-        if kind is Kind.FUNCTION and not self.table.watches(value.__module__):
-            # Somebody's wrapper: of interest only for the application function inside it.
-            return _FOREIGN_FUNCTION if value.__closure__ else None
-        if kind in (Kind.TUPLE, Kind.FROZENSET) and known.exact:
-            cls = tuple if kind is Kind.TUPLE else frozenset
-            if self._only_leaves(list(cls.__iter__(value))):
-                return None
-        return known
-
-    def _through_foreign(self, function: types.FunctionType) -> list[Any]:
-        inner = []
-        for cell in function.__closure__ or ():
-            try:
-                value = cell.cell_contents
-            except ValueError:
-                continue
-            if type(value) is types.FunctionType or type(value) is types.MethodType:
-                inner.append(value)
-        return inner
 
     # -- checking --------------------------------------------------------------------------------
 
@@ -413,10 +293,10 @@ class Graph:
         old = Content(a[start : len(a) - end], before.keys, before.own, before.slots)
         new = Content(b[start : len(b) - end], after.keys, after.own, after.slots)
         gone: dict[int, list[Any]] = {}
-        for child, _ in self._edges(node, info, old, parent):
+        for child, _ in self.edges.of(node, info, old, parent):
             gone.setdefault(id(child), []).append(child)
         come = []
-        for child, known in self._edges(node, info, new, parent):
+        for child, known in self.edges.of(node, info, new, parent):
             waiting = gone.get(id(child))
             if waiting:
                 waiting.pop()
@@ -538,10 +418,10 @@ class Graph:
         if content is None:
             return []
         info, parent = self.probes.infos[id(node)], self.probes.parents[id(node)]
-        return [child for child, _ in self._edges(node, info, content, parent)]
+        return [child for child, _ in self.edges.of(node, info, content, parent)]
 
     def _children_at(self, block: Block, i: int) -> list[Any]:
-        edges = self._edges(block.nodes[i], block.infos[i], block.content(i), block.parents[i])
+        edges = self.edges.of(block.nodes[i], block.infos[i], block.content(i), block.parents[i])
         return [child for child, _ in edges]
 
     def content(self, node: Any) -> tuple[TypeInfo, Content] | None:
@@ -591,6 +471,3 @@ class Graph:
         yield from self.blocks
         yield from self.cold
         yield from self.static
-
-
-_FOREIGN_FUNCTION = TypeInfo(types.FunctionType, Kind.THROUGH)

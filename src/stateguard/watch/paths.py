@@ -12,7 +12,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.content import cache_table, class_dict
-from stateguard.watch.graph import Anchor, Graph
+from stateguard.watch.edges import Anchor
+from stateguard.watch.graph import Graph
 from stateguard.watch.kinds import Kind, qualname
 from stateguard.watch.standin import StandIn
 

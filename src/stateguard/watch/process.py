@@ -10,7 +10,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from stateguard.watch.graph import Anchor
+from stateguard.watch.edges import Anchor
 from stateguard.watch.kinds import Kind, TypeInfo
 from stateguard.watch.patterns import Names
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from stateguard.watch.chain import application_chain
 from stateguard.watch.diff import Describer, RawChange
 from stateguard.watch.digest import Digester
-from stateguard.watch.graph import Anchor, Graph, is_dunder
+from stateguard.watch.edges import Anchor, is_dunder
+from stateguard.watch.graph import Graph
 from stateguard.watch.kinds import Kind, TypeInfo, TypeTable, is_a, module_of, qualname
 from stateguard.watch.paths import Paths
 from stateguard.watch.patterns import Names, Pattern, check_names, first_party, parse, validate
