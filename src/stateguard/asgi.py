@@ -104,19 +104,28 @@ class StateGuardMiddleware:
         exchange = _exchange(scope)
         engine = guard.engine
         if engine is None:
+            # mode="scope-only": a session and nothing else, the short way.
             opened = current_scope()
-            if opened is None or opened.exchange is not exchange:
-                return await self._scoped(scope, exchange, receive, send)
-            if opened.owner is guard:
-                return await self.app(scope, receive, send)  # wrapped twice
-            if isinstance(opened.owner, Guard) and opened.owner.gives_sessions_like(guard):
-                return await self._served(scope, receive, send)  # one exchange has one session
-            return await self._scoped(scope, exchange, receive, send)
+            if opened is not None and opened.exchange is exchange:
+                if opened.owner is guard:
+                    return await self.app(scope, receive, send)  # wrapped twice
+                if isinstance(opened.owner, Guard) and opened.owner.gives_sessions_like(guard):
+                    return await self._served(scope, receive, send)  # one exchange has one session
+            mine = guard.open_scope(partial(_identify, guard, _facts(scope), time()), exchange, opened)
+            token = mine.enter()
+            try:
+                return await self._served(scope, receive, send)
+            finally:
+                mine.leave(token)
+                mine.close()
         inherited = current.get()
-        around = () if inherited is None else inherited.same_exchange(exchange)
-        if any(request.guard is guard for request in around):
-            return await self.app(scope, receive, send)  # wrapped twice
-        request = self._open(scope, exchange, around[0] if around else None)
+        if inherited is None:
+            request = self._open(scope, exchange, None)
+        else:
+            around = inherited.same_exchange(exchange)
+            if any(request.guard is guard for request in around):
+                return await self.app(scope, receive, send)  # wrapped twice
+            request = self._open(scope, exchange, around[0] if around else None)
         token = request.scope.enter()
         mark = current.set(request)
         failed = True
@@ -142,17 +151,6 @@ class StateGuardMiddleware:
             if error is not None:
                 raise error
         return result
-
-    async def _scoped(self, scope: Scope, exchange: Any, receive: Receive, send: Send) -> Any:
-        """Serve a request with a session and nothing else: the short way for ``mode="scope-only"``."""
-        guard = self.guard
-        mine = guard.open_scope(partial(_identify, guard, _facts(scope), time()), exchange)
-        token = mine.enter()
-        try:
-            return await self._served(scope, receive, send)
-        finally:
-            mine.leave(token)
-            mine.close()
 
     def _open(self, scope: Scope, exchange: Any, around: GuardedRequest | None) -> GuardedRequest:
         guard = self.guard

@@ -255,9 +255,9 @@ class Guard:
             self.engine.enlist(request)
         return request
 
-    def open_scope(self, info: Callable[[], RequestInfo], exchange: object) -> Scope:
-        """A fresh scope for a request that nobody watches."""
-        scope = open_scope(info, session_factory=self._factory, carrier=self.config.scope)
+    def open_scope(self, info: Callable[[], RequestInfo], exchange: object, parent: Scope | None) -> Scope:
+        """A fresh scope for a request that nobody watches, inside of ``parent``. For ASGI only."""
+        scope = Scope(info, self._factory, "contextvar", parent)
         scope.exchange, scope.owner = exchange, self
         return scope
 

@@ -31,7 +31,7 @@ SECONDS = 60.0
 LINES = 200_000
 """Line events that one arming may cost before it gives up for the time being."""
 
-SMALL = 2_000
+SMALL = 150
 """Nodes up to which comparing everything after each line is cheap."""
 
 ATTEMPTS = 5
