@@ -71,7 +71,7 @@ def test_full_shows_the_line_the_definition_the_way_and_the_repair(leak):
     assert "--> app.py:9:5" in text
     assert "9 │     HISTORY.append(message)" in text
     assert "━━━━━━━━━━━━━━━━━━━━━━━" in text
-    assert "app.py:4  HISTORY = []" in text
+    assert "app.py:4  `HISTORY = []`" in text
     assert "from POST /chat" in text
     assert "HISTORY = scoped(list)" in text
     assert "1 finding: 1 critical" in text

@@ -231,6 +231,8 @@ def _notes(context: Context, claim: Claim, write: SharedWrite, verdict: Verdict)
         "tasks": "background tasks, removed when they are done",
         "registration": "looks like set-up: no request is seen to reach it",
         "reset": "a reset",
+        "cache": "named like a cache",
+        "pool": "taken out and put back",
         "idle": "no entry point was seen to reach it, and it stores nothing of its caller",
     }
     if verdict.role in words:

@@ -87,10 +87,13 @@ class Effects:
             for place in self.resolver.resolve(module, facts, write.ref):
                 if place.kind in "PS":
                     self._param(function.key, place, write, function.key, (), constructor)
-                    if place.kind == "P" and place.name in facts.defaults:
+                    if place.kind == "P" and self._has_default(place):
                         self._shared(place, write, function.key, function.key, ())
                 else:
                     self._shared(place, write, function.key, function.key, ())
+
+    def _has_default(self, place: Place) -> bool:
+        return place.name in self.program.functions[place.owner].facts.defaults
 
     def _param(
         self,
@@ -161,8 +164,7 @@ class Effects:
                 if place.kind in "PS":
                     constructor = caller.facts.name in CONSTRUCTORS and bool(caller.facts.owner)
                     self._param(site.caller, place, write, effect.function, chain, constructor)
-                    default = caller.facts.defaults.get(place.name)
-                    if place.kind == "P" and place.owner == site.caller and default is not None:
+                    if place.kind == "P" and self._has_default(place):
                         self._shared(place, write, effect.function, site.caller, chain)
                 else:
                     self._shared(place, write, effect.function, site.caller, chain)

@@ -4,8 +4,9 @@ The roles, mildest first. ``counter``: a number goes up. ``lazy``: created when 
 looked for before it is stored. ``tasks``: background tasks, kept until they are done. ``registration``:
 set-up code that no request is seen to reach. ``reset``: emptied or set to ``None``. ``keyed``: stored
 under a computed key, so each caller has an entry of its own. ``seen``: a set of things already met.
-``paired``: added and removed again. ``idle``: no request is seen to reach it and it stores nothing of
-its caller. ``plain``: everything else, the leak.
+``cache``: named like one. ``sum``: a total of numbers. ``pool``: taken out and put back. ``paired``:
+added and removed again. ``idle``: no request is seen to reach it and it stores nothing of its caller.
+``plain``: everything else, the leak.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from stateguard.audit.facts import FunctionFacts
 from stateguard.audit.program import Program
 from stateguard.audit.reach import Reach
 from stateguard.audit.walk.names import REMOVERS, REQUEST_PROXIES
+from stateguard.audit.walk.walker import normal
 from stateguard.finding import Certainty
 from stateguard.leak import Severity
 
@@ -30,7 +32,7 @@ _REGISTRATION = re.compile(
     re.IGNORECASE,
 )
 _REQUEST_NAMES = re.compile(
-    r"(^|_)(request|req|user|username|user_id|uid|session|sid|token|api_key|apikey|key|password|secret|message|msg|text|"
+    r"(^|_)(request|req|user|username|user_id|uid|session|sid|token|api_key|apikey|password|secret|message|msg|text|"
     r"prompt|query|question|body|payload|form|cookie|cookies|headers|auth|account|tenant|customer|email|ip|scope|"
     r"environ|websocket|ws|history)s?($|_)",
     re.IGNORECASE,
@@ -44,9 +46,10 @@ _LIVE_OBJECTS = re.compile(
 _KEYED = re.compile(r"(?<!!)\[\]")
 """An item taken by a computed key: each caller has its own."""
 
+_CACHE_NAMES = re.compile(r"cache|(?<![a-z])lru|memoi[sz]e", re.IGNORECASE)
 _EMPTY = (("k:none",), ("n:list",), ("n:dict",), ("n:set",))
-_NOTE_ROLES = frozenset({"counter", "lazy", "memo", "registration", "tasks", "idle"})
-_LOW_ROLES = frozenset({"reset", "keyed", "seen", "paired", "sum"})
+_NOTE_ROLES = frozenset({"counter", "lazy", "memo", "registration", "tasks", "idle", "sum", "pool"})
+_LOW_ROLES = frozenset({"reset", "keyed", "seen", "paired", "cache"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,8 @@ class Judge:
         removes = any(w.write.op == "delitem" or w.write.how in REMOVERS for w in writes)
         tasks = removes and any(_is_task(w.write.value) for w in writes)
         found = [self._verdict(w, removes, tasks, numeric) for w in writes]
+        if any(v.role == "pool" for v in found):
+            return [replace(v, severity="note") if v.role == "paired" else v for v in found]
         if all(v.role in ("reset", "paired") for v in found) and not any(_adds(w) for w in writes):
             return [replace(v, severity="note") for v in found]
         return found
@@ -132,7 +137,7 @@ class Judge:
         if "o" in one.flags:  # ``X = X or make()``
             return "lazy"
         if one.guard in ("lazy", "memo"):
-            if one.guard == "lazy" and holds and _REQUEST_NAMES.search(holds) and "key" not in holds:
+            if one.guard == "lazy" and holds and _REQUEST_NAMES.search(holds):
                 return "plain"
             if one.guard == "memo" and one.key and holds and _REQUEST_NAMES.search(holds):
                 return "plain"
@@ -142,7 +147,7 @@ class Judge:
         if one.guard == "seen":
             return "seen"
         name = facts.name
-        if status != "request" and (_REGISTRATION.search(name) or "registr" in facts.qual.lower()):
+        if status != "request" and (_REGISTRATION.search(name)):
             return "registration"
         if one.value in _EMPTY and not one.taint and one.op in ("bind", "attr"):
             return "reset"
@@ -150,6 +155,10 @@ class Judge:
             return "reset"
         if one.op in ("delitem", "delattr", "unbind") or one.how == "clear":
             return "reset"
+        if any(
+            ref.startswith(one.ref + ".pop") or normal(ref).startswith(one.ref + "[]") for ref in one.value
+        ):
+            return "pool"
         if tasks and (one.how in REMOVERS or _is_task(one.value)):
             return "tasks"
         if removes and (one.how in REMOVERS or self._live(one.taint, one.value)):
@@ -160,6 +169,8 @@ class Judge:
             return "keyed"
         if _KEYED.search(write.place.path):
             return "keyed"
+        if _CACHE_NAMES.search(f"{write.place.name} {facts.owner} {write.place.owner.rpartition(':')[2]}"):
+            return "cache"
         return "plain"
 
     @staticmethod

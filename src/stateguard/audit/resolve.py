@@ -32,6 +32,7 @@ class Resolver:
         self._classes: dict[Place, Places] = {}
         self._returns: dict[str, Places] = {}
         self._values: dict[Place, Places] = {}
+        self._made: dict[tuple[str, str], list[tuple[ModuleFacts, FunctionFacts, Call]]] | None = None
         self._depth = 0
 
     # -- references --------------------------------------------------------------------------------
@@ -248,6 +249,8 @@ class Resolver:
                 assigned = True
                 for qual, ref, _ in facts.assigned[name]:
                     fn = owner.functions.get(qual)
+                    if fn is not None and ref[0] == "p":
+                        found.extend(self._constructor_argument(place, owner, fn, ref))
                     if fn is None or ref[0] not in "gfdm":
                         continue
                     aliases = self.resolve(owner, fn, ref)
@@ -454,11 +457,65 @@ class Resolver:
                 for qual, ref, _ in facts.assigned.get(name, ()):
                     fn = owner.functions.get(qual)
                     if fn is not None:
+                        if ref[0] == "p":
+                            for target in self._constructor_argument(base, owner, fn, ref):
+                                found.extend(self.values(target) or (target,))
                         for target in self.resolve(owner, fn, ref):
                             found.extend(self.values(target) if target.kind == "P" else (target,))
                 annotation = facts.declared.get(name)
                 if annotation:
                     found.extend(self._annotated(owner, annotation))
+        return tuple(found)
+
+    def _constructions(self, owner: str, qual: str) -> list[tuple[ModuleFacts, FunctionFacts, Call]]:
+        """The calls of the program that make an instance of a class."""
+        if self._made is None:
+            self._made = {}
+            names = {q.rpartition(".")[2] for m in self.program.modules.values() for q in m.classes}
+            for function in self.program.functions.values():
+                for call in function.facts.calls:
+                    last = call.callee.replace(":", ".").rpartition(".")[2]
+                    if last not in names:
+                        continue
+                    for place in self.program.static(function.module.name, call.callee):
+                        if place.kind == "C":
+                            rows = self._made.setdefault((place.owner, place.name), [])
+                            if len(rows) < MAX_PLACES:
+                                rows.append((function.module, function.facts, call))
+        return self._made.get((owner, qual), [])
+
+    def _constructor_argument(
+        self, place: Place, owner: ModuleFacts, init: FunctionFacts, ref: str
+    ) -> Places:
+        """What ``self.x = x`` of a constructor means for the object at ``place``.
+
+        A module-level object tells its arguments; any other may have been made with a mutable default.
+        """
+        name = ref[2:]
+        if init.name != "__init__" or "." in name or "[" in name:
+            return ()
+        found: list[Place] = []
+        made_with_argument = False
+        if place.kind == "P":  # ``self`` may be any instance: the arguments tell its types, not its identity
+            for module, scope, call in self._constructions(owner.name, init.owner):
+                callee = Place("B", owner.name, init.qual)
+                given = self.argument(module, scope, callee, init, call, name)
+                found.extend(p for p in given if p.kind == "I" and not p.path)
+        for module, scope, binding in self._sources(place):
+            for made in binding.refs:
+                if made[-1] != ")":
+                    continue
+                call = scope.calls[int(made[made.rindex("(") + 1 : -1])]
+                for target in self.resolve(module, scope, made[: made.rindex("(")]):
+                    if target.kind != "C":
+                        continue
+                    callee = Place("B", owner.name, init.qual)
+                    given = self.argument(module, scope, callee, init, call, name)
+                    made_with_argument = made_with_argument or bool(given)
+                    found.extend(p for p in given if p.kind in "VAMFCLI")
+        default = init.defaults.get(name)
+        if default is not None and default.kind and not made_with_argument:
+            found.append(Place("P", f"{owner.name}:{init.qual}", name))
         return tuple(found)
 
     def members(self, place: Place) -> Places:

@@ -215,9 +215,8 @@ def _print(report: AuditReport, style: str, output: Path | None, console: Consol
 
 
 def _print_full(report: AuditReport, console: Console, quiet: bool) -> None:
-    colors = console.is_terminal
     for finding in report.findings:
-        console.print(full.render(finding, colors))
+        console.print(full.render(finding, console))
     if report.missed:
         console.print(full.render_missed(report.missed))
     if not quiet:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 from rich.console import Console
 from rich.padding import Padding
@@ -9,13 +11,23 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from stateguard.report import rule_page
 from stateguard.rules import RULES, Rule, find_rule
 
 
 @click.command()
 @click.argument("code", required=False)
-def rule(code: str | None) -> None:
+@click.option(
+    "--pages", type=click.Path(path_type=Path, file_okay=False), help="Write all rule pages to a directory."
+)
+def rule(code: str | None, pages: Path | None) -> None:
     """Explain a rule, or list all of them."""
+    if pages is not None:
+        pages.mkdir(parents=True, exist_ok=True)
+        for one in RULES.values():
+            (pages / f"{one.code}.md").write_text(rule_page.render(one), "utf-8")
+        (pages / "index.md").write_text(rule_page.render_index(RULES.values()), "utf-8")
+        return
     console = Console(highlight=False)
     if code is None:
         table = Table(box=None, pad_edge=False)

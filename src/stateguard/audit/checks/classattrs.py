@@ -26,7 +26,7 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
     if place.kind != "A":
         return None
     base = place._replace(path="", receiver=None)
-    kind = context.resolver.kind(base)
+    kind = context.resolver.kind(place if "." in place.path else base)
     if one.op in CONTENT_OPS:
         if one.op == "call" and not kind and (one.how not in CERTAIN_MUTATORS or not _known(context, base)):
             return None
@@ -36,7 +36,7 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
             return None
         words = kind or "object"
         return _claim(context, base, write, f"one {words} for all instances and all requests")
-    if one.op in ATTRIBUTE_OPS and context.resolver.classes(base):
+    if one.op in ATTRIBUTE_OPS and context.resolver.classes(place):
         return _claim(context, place, write, "one object for all instances and all requests")
     return None
 

@@ -55,8 +55,27 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
     target, label = step_target(place, one)
     instance = f"an attribute of `{base.name}`, one object for all requests"
     return Claim(
-        "SG106", target, label, instance, spot_at, certain=known or bool(outside), defined_module=place.owner
+        "SG106",
+        target,
+        label,
+        instance,
+        spot_at,
+        numeric=_is_number(context, place, one.key),
+        certain=known or bool(outside),
+        defined_module=place.owner,
     )
+
+
+def _is_number(context: Context, place: Place, name: str) -> bool:
+    """Whether the attribute starts as a number: sums of numbers are statistics."""
+    refs = [
+        ref
+        for klass in context.resolver.classes(place)
+        for _, facts in context.program.mro(klass.owner, klass.name)
+        for method, ref, _ in facts.assigned.get(name, ())
+        if method.endswith("__init__")
+    ]
+    return bool(refs) and all(ref == "k:num" for ref in refs)
 
 
 def hidden(context: Context, claimed: set[str]) -> Iterator[tuple[Claim, SharedWrite]]:

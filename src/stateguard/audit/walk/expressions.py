@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from stateguard.audit.facts import Refs
-from stateguard.audit.walk.names import FIRST_ARGUMENT_MUTATORS, MUTATORS, SHALLOW_COPIES
+from stateguard.audit.walk.names import CERTAIN_MUTATORS, FIRST_ARGUMENT_MUTATORS, MUTATORS, SHALLOW_COPIES
 from stateguard.audit.walk.walker import UNKNOWN, Walker, attribute, item, join, shallow
 
 NUMBER: Refs = ("k:num",)
@@ -111,6 +111,9 @@ def _call(w: Walker, node: Any) -> Refs:
             else:
                 found.append(TABLE[kind](w, one))
         args = tuple(found)
+        for refs in args:
+            if "." in refs[0]:
+                _handed_over(w, node, refs)
         key = key_text(node.args[0])
     kwargs: dict[str, Refs] = {}
     methods = ""
@@ -154,6 +157,14 @@ def _call(w: Walker, node: Any) -> Refs:
         return UNKNOWN
     results = [w.call(one, args, kwargs, node, text, methods) for one in callee if one != "?"]
     return tuple(results) if results else UNKNOWN
+
+
+def _handed_over(w: Walker, node: Any, refs: Refs) -> None:
+    """``run(HISTORY.append)``: whoever gets the bound method changes the container."""
+    for ref in refs:
+        base, _, name = ref.rpartition(".")
+        if name in CERTAIN_MUTATORS and base[:2] in ("g:", "p:", "f:", "m:") and len(base) > 2:
+            w.write("call", (base,), node, how=name)
 
 
 def _setattr(w: Walker, node: Any, args: tuple[Refs, ...], mark: int) -> Refs | None:
@@ -207,6 +218,10 @@ def _copying(w: Walker, node: Any, args: tuple[Refs, ...], mark: int) -> Refs | 
     return join(copied, made) if copied != ("n:list",) else made or copied
 
 
+def _same(w: Walker, node: Any, args: tuple[Refs, ...], mark: int) -> Refs | None:
+    return args[-1] if args and args[-1][0][0] not in "nk?" else None
+
+
 def _next(w: Walker, node: Any, args: tuple[Refs, ...], mark: int) -> Refs | None:
     return item(args[0]) if args else None
 
@@ -219,6 +234,8 @@ _SPECIAL: dict[str, Callable[[Walker, Any, tuple[Refs, ...], int], Refs | None]]
     "type": _type,
     "super": _super,
     "next": _next,
+    "memoryview": _same,
+    "cast": _same,
     **dict.fromkeys(SHALLOW_COPIES, _copying),
 }
 

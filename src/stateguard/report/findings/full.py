@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.console import Group, RenderableType
-from rich.padding import Padding
+from rich.console import Console, Group, RenderableType
 from rich.syntax import Syntax
 from rich.text import Text
 
@@ -14,12 +13,15 @@ from stateguard.rules import RULES
 
 COLORS = {"critical": "bold red", "high": "red", "low": "yellow", "note": "cyan"}
 MAX_OTHER_WRITES = 4
+MAX_WIDTH = 110
+"""Longer lines of prose are hard to read, however wide the terminal."""
 _CODE_THEME = "ansi_dark"
 
 
-def render(finding: Finding, colors: bool) -> RenderableType:
-    """One finding as a block."""
+def render(finding: Finding, console: Console) -> RenderableType:
+    """One finding as a block as wide as the console."""
     color = COLORS[finding.severity]
+    colors = console.color_system is not None
     where = f"{finding.file}:{finding.line}:{finding.column}"
     if finding.cell:
         where = f"{finding.file} ({finding.cell})"
@@ -35,12 +37,32 @@ def render(finding: Finding, colors: bool) -> RenderableType:
         head.append(f" · seen at runtime {finding.confirmed}×", "bold magenta")
     parts: list[RenderableType] = [head, Text("  --> ", "blue").append(where, "default")]
     parts.extend(_frame(finding, color, colors))
-    message = Text("  ")
-    _code_text(message, finding.message, "bold")
-    rows = list(_rows(finding))
-    parts.append(_block(finding.message, rows))
+    parts.extend(_hanging(Text("  "), _words(finding.message, "bold", colors), console))
+    for label, text, style in _rows(finding):
+        prefix = Text("    = ", "blue").append(f"{label:<9}", style)
+        parts.extend(_hanging(prefix, _words(text, "", colors), console))
     parts.append(Text(""))
     return Group(*parts)
+
+
+def _hanging(prefix: Text, body: Text, console: Console) -> Iterator[Text]:
+    """Wrapped lines, the later ones indented as far as the prefix is long."""
+    width = max(min(console.width, MAX_WIDTH) - prefix.cell_len, 30)
+    for number, line in enumerate(body.wrap(console, width)):
+        line.rstrip()
+        start = prefix if number == 0 else Text(" " * prefix.cell_len)
+        yield start.copy().append_text(line)
+
+
+def _words(source: str, style: str, colors: bool) -> Text:
+    """Text in which code stands out: in colour, or between its backticks where there are no colours."""
+    text = Text()
+    for index, part in enumerate(source.split("`")):
+        if index % 2:
+            text.append(part if colors else f"`{part}`", "cyan")
+        else:
+            text.append(part, style)
+    return text
 
 
 def _frame(finding: Finding, color: str, colors: bool) -> Iterator[RenderableType]:
@@ -82,17 +104,6 @@ def _highlighted(line: str, colors: bool) -> Text:
     return text
 
 
-def _block(message: str, rows: list[tuple[str, str, str]]) -> RenderableType:
-    first = Text()
-    _code_text(first, message, "bold")
-    lines: list[RenderableType] = [Padding(first, (0, 0, 0, 2))]
-    for label, text, style in rows:
-        row = Text("= ", "blue").append(f"{label:<8}", style)
-        _code_text(row, text, "")
-        lines.append(Padding(row, (0, 0, 0, 4)))
-    return Group(*lines)
-
-
 def _rows(finding: Finding) -> Iterator[tuple[str, str, str]]:
     if finding.defined_at is not None and finding.defined_source and finding.writes:
         spot = finding.defined_at
@@ -123,12 +134,6 @@ def _how(finding: Finding) -> str:
 
 def _short(source: str) -> str:
     return source if len(source) <= 72 else source[:69] + "..."
-
-
-def _code_text(text: Text, source: str, style: str) -> None:
-    """Append ``source``, with what stands between backticks in colour."""
-    for index, part in enumerate(source.split("`")):
-        text.append(part, "cyan" if index % 2 else style)
 
 
 def render_missed(leaks: tuple[MissedLeak, ...]) -> RenderableType:
