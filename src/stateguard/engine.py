@@ -161,6 +161,7 @@ class Engine:
             self._failed("opening a request")
         self.active[id(request)] = request
         self._window[id(request)] = request
+        self.pace.flying(len(self.active))
 
     def _restart(self) -> None:
         with self._lock:
@@ -255,6 +256,7 @@ class Engine:
                         self.finder.expire()
         request.active = False
         self.active.pop(id(request), None)
+        self.pace.flying(len(self.active))
         if self.reporter.pending:
             self._flush()
 

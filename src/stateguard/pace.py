@@ -4,6 +4,9 @@ Three gaits. *Strict*: everything is compared before and after each stretch, so 
 to that stretch alone. *Brief*: before a stretch only what has changed before is compared, after it everything
 but dictionary keys. *Sparse*: looks are spaced so that their share of time stays within the budget, and a
 change is found by the next one. What a gait cannot prove is called a suspicion.
+
+The budget is a share of request time: requests that wait for a model or a database leave plenty, a server
+that does nothing but spin through tiny requests leaves little.
 """
 
 from __future__ import annotations
@@ -13,12 +16,15 @@ from typing import Literal
 
 Gait = Literal["strict", "brief", "sparse"]
 
-PERIOD = 50_000_000
+PERIOD = 250_000_000
 """Nanoseconds over which the cost of looking is weighed."""
 
 DEEP_INTERVAL = 20_000_000
 """Nanoseconds between two comparisons of what hardly ever changes (function parts, loggers, signal handlers)
 while requests overlap."""
+
+CEILING = 0.5
+"""Share of the clock that looking may take at most, however many requests wait at the same time."""
 
 GAIN = 4
 """How much cheaper each gait is than the one before it, at least: the measure for going back."""
@@ -27,17 +33,35 @@ GAIN = 4
 class Pace:
     """Chooses the gait for one guard. ``fixed`` keeps it strict whatever it costs."""
 
-    __slots__ = ("_deep_cost", "_fixed", "_next_deep", "_next_look", "_since", "_spent", "budget", "gait")
+    __slots__ = (
+        "_area",
+        "_changed",
+        "_fixed",
+        "_flying",
+        "_next_deep",
+        "_next_look",
+        "_since",
+        "_spent",
+        "budget",
+        "gait",
+    )
 
     def __init__(self, budget: float, fixed: bool) -> None:
         self.budget = budget
         self.gait: Gait = "strict"
         self._fixed = fixed or budget >= 1
         self._spent = 0
-        self._since = perf_counter_ns()
+        self._since = self._changed = perf_counter_ns()
+        self._flying = 0
+        self._area = 0
         self._next_look = 0
         self._next_deep = 0
-        self._deep_cost = 0
+
+    def flying(self, requests: int) -> None:
+        """So many requests are being served from now on: their time is what the budget is a share of."""
+        now = perf_counter_ns()
+        self._area += self._flying * (now - self._changed)
+        self._flying, self._changed = requests, now
 
     def spent(self, started: int) -> None:
         """A look that began at ``started`` (nanoseconds) has ended."""
@@ -70,13 +94,15 @@ class Pace:
         elapsed = now - self._since
         if elapsed < PERIOD:
             return False
-        share = self._spent / elapsed
-        self._spent, self._since = 0, now
+        self.flying(self._flying)
+        room = min(self.budget * max(self._area, elapsed), max(CEILING, self.budget) * elapsed)
+        spent = self._spent
+        self._spent, self._area, self._since = 0, 0, now
         if self._fixed:
             return True
-        if share > self.budget:
+        if spent > room:
             self.gait = "brief" if self.gait == "strict" else "sparse"
-        elif share * GAIN < self.budget:
+        elif spent * GAIN < room:
             # Sparse looks always take what the budget gives while requests keep coming; when they take much
             # less, there is room again.
             self.gait = "brief" if self.gait == "sparse" else "strict"

@@ -1,0 +1,68 @@
+"""How closely the guard looks follows from what looking costs."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from stateguard.pace import PERIOD, Pace
+
+
+def cost(pace: Pace, share: float, requests: int = 1) -> None:
+    """One period in which looking took ``share`` of the clock while ``requests`` were being served."""
+    pace.flying(requests)
+    pace._since -= PERIOD
+    pace._changed -= PERIOD
+    pace._spent = int(share * PERIOD)
+    assert pace.weigh()
+
+
+def test_a_guard_within_its_budget_stays_strict() -> None:
+    pace = Pace(0.05, fixed=False)
+    cost(pace, 0.04)
+    assert pace.gait == "strict"
+
+
+def test_over_budget_it_looks_less_closely_step_by_step_and_returns() -> None:
+    pace = Pace(0.05, fixed=False)
+    gaits = []
+    for share in (0.4, 0.2, 0.05, 0.03, 0.01, 0.001):
+        cost(pace, share)
+        gaits.append(pace.gait)
+    assert gaits == ["brief", "sparse", "sparse", "sparse", "brief", "strict"]
+
+
+def test_the_budget_is_a_share_of_request_time() -> None:
+    waiting, spinning = Pace(0.05, fixed=False), Pace(0.05, fixed=False)
+    cost(waiting, 0.2, requests=20)
+    cost(spinning, 0.2, requests=1)
+    assert (waiting.gait, spinning.gait) == ("strict", "brief")
+
+
+def test_however_many_wait_there_is_a_ceiling() -> None:
+    pace = Pace(0.05, fixed=False)
+    cost(pace, 0.7, requests=500)
+    assert pace.gait == "brief"
+
+
+@pytest.mark.parametrize("pace", [Pace(1.0, fixed=False), Pace(0.01, fixed=True)])
+def test_exactness_first_never_looks_less_closely(pace: Pace) -> None:
+    cost(pace, 0.9)
+    assert pace.gait == "strict"
+    assert pace.due()
+
+
+def test_sparse_looks_are_spaced_by_their_cost() -> None:
+    pace = Pace(0.05, fixed=False)
+    pace.gait = "sparse"
+    assert pace.due()
+    pace.spent(time.perf_counter_ns() - 5_000_000)
+    assert not pace.due()
+
+
+def test_before_a_period_is_over_nothing_is_decided() -> None:
+    pace = Pace(0.05, fixed=False)
+    pace._spent = PERIOD
+    assert not pace.weigh()
+    assert pace.gait == "strict"
