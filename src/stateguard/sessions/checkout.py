@@ -165,7 +165,8 @@ class Checkout(Generic[T]):
             self.loaded = _Loaded(0, new_token(), self.terms.user_id, head, "[]", 0, 0, 0)
             return
         head, items = read_head(record), read_log(record)
-        self.session, self.unknown = self.codec.unpack(head, items)
+        is_plain = '"$"' not in record.log
+        self.session, self.unknown = self.codec.unpack(head, items, is_plain=is_plain)
         self.loaded = _loaded(record, head)
 
     def pack(self) -> tuple[dict[str, Any], list[Any] | None]:

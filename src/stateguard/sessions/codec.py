@@ -83,24 +83,27 @@ class SessionCodec(Generic[T]):
         """One item of the log, JSON-ready."""
         return _pack(item, f"{self.log}[{position}]", self._known(session))
 
-    def unpack(self, head: Mapping[str, Any], log: list[Any]) -> tuple[T, dict[str, Any]]:
+    def unpack(
+        self, head: Mapping[str, Any], log: list[Any], *, is_plain: bool = False
+    ) -> tuple[T, dict[str, Any]]:
         """A session with these fields, and the fields it has no place for (kept, and saved again).
 
+        ``is_plain`` says that no item of the log is tagged: a long history then costs nothing more.
         Raises :class:`SessionRecordError` when the record's values do not fit the session class.
         """
         session = self.factory()
         try:
-            return session, self._fill(session, head, log)
+            return session, self._fill(session, head, log, is_plain)
         except (ValueError, TypeError, KeyError, AttributeError, InvalidOperation) as error:
             raise SessionRecordError(
                 f"a stored record does not fit {type(session).__name__}: {error!r}. It was left as it is"
             ) from error
 
-    def _fill(self, session: T, head: Mapping[str, Any], log: list[Any]) -> dict[str, Any]:
+    def _fill(self, session: T, head: Mapping[str, Any], log: list[Any], is_plain: bool) -> dict[str, Any]:
         classes = self._known(session)
         values = {name: _unpack(value, classes) for name, value in head.items()}
         if self.log is not None and self.log not in values and (log or self.log in _read_fields(session)):
-            values[self.log] = self.unpack_log(log, session)
+            values[self.log] = log if is_plain else [_unpack(item, classes) for item in log]
         if isinstance(session, dict):
             session.clear()
             session.update(values)
@@ -113,11 +116,6 @@ class SessionCodec(Generic[T]):
             else:
                 unknown[name] = head.get(name)
         return unknown
-
-    def unpack_log(self, log: list[Any], session: T) -> list[Any]:
-        """Items of the log as they were before :meth:`pack_item`."""
-        classes = self._known(session)
-        return [_unpack(item, classes) for item in log]
 
     def _known(self, session: T) -> dict[str, type]:
         if self._classes is None:
