@@ -3,6 +3,7 @@
 from stateguard._version import __version__
 from stateguard.agent_session import AgentSession, Prices
 from stateguard.carry import carry
+from stateguard.context import RequestContext, request_context
 from stateguard.errors import SharedStateMutated, StateGuardError
 from stateguard.freeze import freeze
 from stateguard.frozen_module import freeze_module
@@ -17,6 +18,7 @@ __all__ = [
     "Guard",
     "Leak",
     "Prices",
+    "RequestContext",
     "RequestVar",
     "Scope",
     "SharedStateMutated",
@@ -28,6 +30,7 @@ __all__ = [
     "freeze_module",
     "json_default",
     "open_scope",
+    "request_context",
     "scoped",
     "session",
     "unscoped",
