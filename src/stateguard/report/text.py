@@ -71,6 +71,8 @@ def _who(leak: Leak) -> str:
         return f"{leak.request}{when}{restored}; exact: only its code was running then"
     if not leak.suspects:
         return "code outside any request"
+    if len(leak.suspects) == 1:
+        return f"{leak.suspects[0]}, but not proven: code outside any request may have done it"
     return f"one of {len(leak.suspects)} requests whose code was running then: {_names(leak.suspects)}"
 
 
