@@ -13,13 +13,14 @@ import sys
 import time
 from contextlib import ExitStack
 
+import httpx
 from rich.console import Console
 
 from examples import show
 from examples.load import Reply, converse
 from examples.messages_api import MessagesAPI
 from examples.outcome import Outcome
-from examples.service import Service
+from examples.service import Service, ServiceError
 
 SERVICES = {
     "starlette": ("examples.chat_starlette.leaking.app", "examples.chat_starlette.repaired.app"),
@@ -33,8 +34,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m examples", description=__doc__.partition("\n")[0])
     parser.add_argument("service", nargs="?", choices=SERVICES, default="starlette")
     options = parser.parse_args(arguments)
-    leaking, repaired = SERVICES[options.service]
     console = Console(highlight=False)
+    try:
+        return show_both(console, options.service)
+    except (ServiceError, TimeoutError, httpx.HTTPError) as error:
+        console.print(
+            f"✘ The services could not be run: {error or type(error).__name__}",
+            style="bold red",
+            markup=False,
+        )
+        return 1
+
+
+def show_both(console: Console, service: str) -> int:
+    """The leaking service, then its repaired twin; 0 if both did as expected."""
+    leaking, repaired = SERVICES[service]
     started = time.monotonic()
     with ExitStack() as stack:
         if os.environ.get("ANTHROPIC_API_KEY"):
@@ -42,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             api = stack.enter_context(MessagesAPI())
             environment = {"ANTHROPIC_BASE_URL": api.url, "ANTHROPIC_API_KEY": "local"}
-        show.opening(console, options.service, SERVERS[options.service], api.url if api else None)
+        show.opening(console, service, SERVERS[service], api.url if api else None)
         before = run(console, leaking, environment, api)
         show.bleeding(console, before)
         show.reports(console, before)

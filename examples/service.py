@@ -18,12 +18,16 @@ STOP_SECONDS = 15.0
 ROOT = Path(__file__).resolve().parent.parent
 
 
+class ServiceError(RuntimeError):
+    """A service did not start; the message holds its log."""
+
+
 @dataclass
 class Service:
     """``with Service("examples.chat_starlette.leaking.app", environment) as service: ...``.
 
     After the ``with`` block, ``findings`` holds what the service's guard found and ``log`` what it logged.
-    Raises ``RuntimeError`` with the service's log if it does not start within 30 seconds.
+    Raises :class:`ServiceError` with the service's log if it does not start within 30 seconds.
     """
 
     module: str
@@ -82,7 +86,7 @@ class Service:
         except (queue.Empty, ValueError):
             self._stop()
             log = self._log_file.read_text("utf-8", "replace")
-            raise RuntimeError(f"{self.module} did not start:\n{log}") from None
+            raise ServiceError(f"{self.module} did not start:\n{log}") from None
 
     def _stop(self) -> None:
         """Close the service's standard input, which ends it; kill it when that does not help."""

@@ -10,7 +10,7 @@ from examples.customers import CUSTOMERS
 from examples.load import converse
 from examples.messages_api import MessagesAPI
 from examples.outcome import FAULTS, Outcome
-from examples.service import Service
+from examples.service import Service, ServiceError
 
 LEAKING = ["examples.chat_starlette.leaking.app", "examples.chat_flask.leaking"]
 REPAIRED = ["examples.chat_starlette.repaired.app", "examples.chat_flask.repaired"]
@@ -78,5 +78,5 @@ def test_strangers_are_turned_away(module: str, environment: dict[str, str]) -> 
 
 
 def test_a_service_that_does_not_start_says_why(environment: dict[str, str]) -> None:
-    with pytest.raises(RuntimeError, match="No module named"), Service("examples.nothing", environment):
+    with pytest.raises(ServiceError, match="No module named"), Service("examples.nothing", environment):
         pass
