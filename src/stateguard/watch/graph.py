@@ -44,6 +44,9 @@ class Graph:
         """Nodes that have changed before: compared at every look, however brief."""
         self.blocks: list[Block] = []
         """Compared at every check."""
+        self.spaces: list[Block] = []
+        """The namespaces of modules and classes: at every check what their names hold, but the names
+        themselves, a hundred times more of them than ever change, with the cold nodes."""
         self.cold: list[Block] = []
         """Compared when asked: functions' own parts, process settings."""
         self.static: list[Block] = []
@@ -124,7 +127,15 @@ class Graph:
         if info.kind is Kind.FUNCTION:
             cold = True
         group = "static" if info.kind in STATIC else "cold" if cold else "blocks"
+        if group == "blocks" and self._is_namespace(parent):
+            group = "spaces"
         self._settle_in(self._home(group, refs), obj, info, parent, refs, content)
+
+    def _is_namespace(self, parent: Any) -> bool:
+        """Whether what hangs below is the namespace of a module or a class."""
+        if type(parent) is Anchor:
+            return parent.namespace
+        return self.table.info(type(parent)).kind is Kind.CLASS
 
     def _home(self, group: str, refs: list[Any]) -> Block:
         """A block with room for a node: shared with others of its group, or its own if it is large."""
@@ -165,6 +176,8 @@ class Graph:
             self._absorb(block, found, removed)
         for block in [block for block in self.blocks if not block.clean(keys)]:
             self._absorb(block, found, removed, fresh=True)
+        for block in [block for block in self.spaces if not block.clean(keys=False)]:
+            self._absorb(block, found, removed, fresh=True)
         if self.probes.nodes:
             self._absorb_probes(list(self.probes.nodes), found, removed)
         if found:
@@ -185,12 +198,14 @@ class Graph:
         return found
 
     def check_cold(self) -> list[Difference]:
-        """The same for the cold nodes."""
+        """The same for the cold nodes, and for the names in namespaces."""
         found: list[Difference] = []
         removed: list[Any] = []
         # Absorbing rearranges the blocks: look at all of them first.
         for block in [block for block in self.cold if not block.clean()]:
             self._absorb(block, found, removed)
+        for block in [block for block in self.spaces if not block.clean()]:
+            self._absorb(block, found, removed, fresh=True)
         if found:
             self._tidy(removed)
         return found
@@ -358,7 +373,7 @@ class Graph:
     def _retire(self, block: Block) -> None:
         if len(block):
             return
-        for home in (self.hot, self.blocks, self.cold, self.static):
+        for home in (self.hot, self.blocks, self.spaces, self.cold, self.static):
             if any(block is kept for kept in home):
                 home[:] = [kept for kept in home if kept is not block]
         for group, kept in list(self._open.items()):
@@ -469,5 +484,6 @@ class Graph:
     def _all_blocks(self) -> Iterable[Block]:
         yield from self.hot
         yield from self.blocks
+        yield from self.spaces
         yield from self.cold
         yield from self.static
