@@ -137,16 +137,16 @@ def fixture(site: Path) -> None:
     for name, rows in linter_findings(site, FIXTURE).items():
         found[name] = {line_text(file, line) for _, file, line in rows}
     print("\nThe fixture of leaks (x: pointed at)\n")
-    print(f"{'':34}" + "".join(f"{name:>12}" for name in found))
+    print(f"{'':36}" + "".join(f"{name:>12}" for name in found))
     for title, table in (("leak", LEAKS), ("harmless", HARMLESS)):
         for what, lines in table.items():
             marks = "".join(f"{'x' if set(lines) & texts else '.':>12}" for texts in found.values())
-            print(f"{title + ': ' + what:34}{marks}")
+            print(f"{title + ': ' + what:36}{marks}")
     totals = "".join(
         f"{sum(bool(set(lines) & texts) for lines in LEAKS.values())}/{len(LEAKS)}".rjust(12)
         for texts in found.values()
     )
-    print(f"{'leaks found':34}{totals}")
+    print(f"{'leaks found':36}{totals}")
 
 
 def precision(site: Path) -> None:

@@ -125,5 +125,12 @@ class AuditReport:
 
 
 def sort_key(finding: Finding) -> tuple[Any, ...]:
-    """Files in order, lines in order, the worst of a line first."""
-    return (finding.file, finding.line, -SEVERITIES.index(finding.severity), finding.rule, finding.target)
+    """The rank: the worst first, then the surest, then by file and line."""
+    return (
+        -SEVERITIES.index(finding.severity),
+        -CERTAINTIES.index(finding.confidence),
+        finding.file,
+        finding.line,
+        finding.rule,
+        finding.target,
+    )

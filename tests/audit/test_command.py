@@ -1,5 +1,6 @@
 """The command line: exit codes, configuration, thresholds, start-up."""
 
+import os
 import subprocess
 import sys
 
@@ -107,3 +108,32 @@ def test_processes_find_what_one_process_finds(project):
     many = project.audit(jobs=2)
     assert len(one.findings) == 40
     assert one.findings == many.findings
+
+
+def test_a_terminal_without_box_characters_gets_question_marks(leak):
+    done = subprocess.run(
+        [sys.executable, "-m", "stateguard.cli", "audit", "--no-cache"],
+        cwd=leak.root,
+        capture_output=True,
+        timeout=60,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 1, done.stderr
+    assert b"SG101" in done.stdout
+
+
+def test_a_closed_pipe_is_no_error(leak):
+    for number in range(300):
+        leak.write(f"m{number}.py", LEAK)
+    program = f"{sys.executable} -m stateguard.cli audit --no-cache | head -1"
+    done = subprocess.run(["sh", "-c", program], cwd=leak.root, capture_output=True, text=True, timeout=60)
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
+
+
+def test_help_and_version():
+    done = run_process("--help", cwd=".")
+    assert done.returncode == 0
+    assert "audit" in done.stdout
+    assert run_process("--version", cwd=".").stdout.startswith("stateguard, version")
+    assert run_process("audit", "--help", cwd=".").returncode == 0

@@ -90,3 +90,7 @@ def test_per_path_ignores(project):
 def test_an_unknown_rule_names_the_rules_there_are():
     with pytest.raises(ConfigError, match="shared-container"):
         expand(["SG9"])
+
+
+def test_a_string_that_looks_like_a_comment_is_none(project):
+    assert project.findings('"""\n# stateguard: ignore[SG101]\n"""\nX = "# stateguard: ignore"\n') == ()

@@ -40,6 +40,7 @@ _FAMILIES = (
     closures.claim,
     instances.claim,
 )
+_MILD = ("stored", "returned")
 MANY_INSTANCES = 3
 """Instances of one class from which they are reported together."""
 MAX_WRITES = 50
@@ -111,6 +112,8 @@ def _merged(groups: dict[tuple[str, str], _Group]) -> dict[tuple[str, str], _Gro
 def _finding(context: Context, sources: Sources, group: _Group) -> Finding | None:
     claim = group.claim
     writes = [w for w in _distinct(group.writes) if context.judge.status(w) != "startup"]
+    # That a default is also stored or returned adds nothing once it is seen to change.
+    writes = [w for w in writes if w.write.op not in _MILD] or writes
     if not writes:
         return None
     verdicts = context.judge.verdicts(writes, claim.numeric)
@@ -165,7 +168,7 @@ def _distinct(writes: list[SharedWrite]) -> Iterable[SharedWrite]:
 def _order(context: Context, pair: tuple[SharedWrite, Verdict]) -> tuple[object, ...]:
     write, verdict = pair
     function = context.program.functions[write.function]
-    mild = write.write.op in ("stored", "returned")
+    mild = write.write.op in _MILD
     return (
         -SEVERITIES.index(verdict.severity),
         verdict.status != "request",

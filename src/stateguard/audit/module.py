@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import ast
-import re
 import sys
 import warnings
 
-from stateguard.audit.facts import MODULE_BODY, FunctionFacts, ModuleFacts, Suppression
+from stateguard.audit.comments import suppressions
+from stateguard.audit.facts import MODULE_BODY, FunctionFacts, ModuleFacts
 from stateguard.audit.walk.statements import ScopeReader
 
 WALK_RECURSION_LIMIT = 40_000
 """Python-level recursion allowed while walking. CPython 3.11+ keeps these frames on the heap; the parser
 itself, which does use the C stack, runs under the interpreter's own limit."""
-
-_COMMENT = re.compile(
-    r"#\s*stateguard:\s*(?P<verb>ignore-file|ignore)\s*(?:\[(?P<codes>[^\]]*)\])?[ \t]*(?P<reason>[^#\r\n]*)"
-)
 
 
 def read_module(
@@ -42,8 +38,7 @@ def read_module(
         facts.error_line = 1
         return facts
     _walk(tree, facts)
-    if "stateguard:" in source:
-        facts.suppressions = list(suppressions(source))
+    facts.suppressions = suppressions(source)
     return facts
 
 
@@ -62,27 +57,3 @@ def _walk(tree: ast.Module, facts: ModuleFacts) -> None:
         facts.error_line = 1
     finally:
         sys.setrecursionlimit(limit)
-
-
-def suppressions(source: str) -> list[Suppression]:
-    """Every suppression comment of a file. A comment on a line of its own covers the next line of code."""
-    found = []
-    lines = source.splitlines()
-    for number, line in enumerate(lines, 1):
-        if "stateguard:" not in line:
-            continue
-        match = _COMMENT.search(line)
-        if match is None:
-            continue
-        codes = tuple(c.strip().upper() for c in (match["codes"] or "").split(",") if c.strip())
-        target = number
-        if line.lstrip().startswith("#"):
-            while target < len(lines) and (
-                not lines[target].strip() or lines[target].lstrip().startswith(("#", "@"))
-            ):
-                target += 1
-            target += 1
-        column = match.start() + 1
-        whole = match["verb"] == "ignore-file"
-        found.append(Suppression(target, column, codes, match["reason"].strip(" -:"), whole))
-    return found

@@ -29,7 +29,7 @@ CHAIN = Chain(memory=Buffer())
 
 class Basket:
     def __init__(self, things=[]):  # the default becomes the attribute
-        self.things = things  # also: SG105
+        self.things = things
 
     def put(self, thing):
         self.things.append(thing)  # finding: SG105

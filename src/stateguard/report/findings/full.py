@@ -39,7 +39,7 @@ def render(finding: Finding, console: Console) -> RenderableType:
     parts.extend(_frame(finding, color, colors))
     parts.extend(_hanging(Text("  "), _words(finding.message, "bold", colors), console))
     for label, text, style in _rows(finding):
-        prefix = Text("    = ", "blue").append(f"{label:<9}", style)
+        prefix = Text("    ").append("= ", "blue").append(f"{label:<9}", style)
         parts.extend(_hanging(prefix, _words(text, "", colors), console))
     parts.append(Text(""))
     return Group(*parts)
@@ -72,7 +72,7 @@ def _frame(finding: Finding, color: str, colors: bool) -> Iterator[RenderableTyp
     yield Text(" " * (width + 1) + "│", "blue")
     for number, line in finding.frame:
         inside = finding.line <= number <= finding.end_line
-        row = Text(f"{number:>{width}} ", "bold " + color if inside else "blue")
+        row = Text().append(f"{number:>{width}} ", "bold " + color if inside else "blue")
         row.append("│ ", "blue")
         row.append_text(_highlighted(line, colors))
         row.no_wrap = True
@@ -84,7 +84,7 @@ def _frame(finding: Finding, color: str, colors: bool) -> Iterator[RenderableTyp
             if end > start:
                 cells = _expanded(line[:start])
                 marks = "━" * max(_expanded(line[:end]) - cells, 1)
-                under = Text(" " * (width + 1) + "│ ", "blue").append(" " * cells + marks, color)
+                under = Text().append(" " * (width + 1) + "│ ", "blue").append(" " * cells + marks, color)
                 under.no_wrap = True
                 under.overflow = "crop"
                 yield under

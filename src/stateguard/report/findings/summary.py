@@ -64,7 +64,8 @@ def _totals(report: AuditReport) -> Text:
     speed = f"{report.files:,} files, {report.lines:,} lines in {_seconds(report.seconds)}"
     if report.cached:
         speed += " (cached)" if report.cached == report.files else f" ({report.cached:,} cached)"
-    entries = f"{report.entry_points:,} entry points" if report.entry_points else "no entry points"
+    plural = "" if report.entry_points == 1 else "s"
+    entries = f"{report.entry_points:,} entry point{plural}" if report.entry_points else "no entry points"
     text = Text()
     if not report.findings:
         text.append("✓ No shared state that requests change. ", "bold green")
@@ -90,13 +91,13 @@ def _left_out(report: AuditReport) -> list[RenderableType]:
         parts = [f"{safe} with --fix"] if safe else []
         if unsafe:
             parts.append(f"{unsafe} with --fix --unsafe-fixes")
-        found.append(Text(f"  Can be repaired: {', '.join(parts)} (add --diff to look first).", "green"))
+        found.append(Text(f"  Repairable: {', '.join(parts)}; add --diff to look first.", "green"))
     quiet = {name: number for name, number in report.hidden if name != "confidence"}
     if quiet:
         total = sum(quiet.values())
         words = "counters, caches and lazy initialisation" if set(quiet) == {"note"} else "quieter findings"
         least = min(quiet, key=SEVERITIES.index)
-        found.append(Text(f"  {total} not shown: {words} (--min-severity {least} shows them).", "dim"))
+        found.append(Text(f"  {total} not shown: {words}; --min-severity {least} shows them.", "dim"))
     unsure = dict(report.hidden).get("confidence", 0)
     if unsure:
         found.append(Text(f"  {unsure} below the confidence threshold.", "dim"))
