@@ -24,7 +24,7 @@ logger = logging.getLogger("stateguard")
 
 _LEVELS = {"critical": logging.ERROR, "high": logging.WARNING, "low": logging.INFO, "note": logging.DEBUG}
 
-DISTINCT = 10_000
+DISTINCT = 1000
 """Distinct leaks that are counted."""
 
 
