@@ -19,6 +19,7 @@ from stateguard.attribution.handover import follow_threads
 from stateguard.attribution.ledger import Ledger
 from stateguard.attribution.witness import ResidueWitness
 from stateguard.errors import WatchError
+from stateguard.leak import SUSPECTS
 from stateguard.pace import Pace
 from stateguard.reporter import Reporter, say
 from stateguard.watch.watcher import Watcher
@@ -45,6 +46,12 @@ FAILURES = 3
 def _nowhere(seen: Seen, request: GuardedRequest | None) -> Location | None:
     """The line is not known: it has long been left."""
     return None
+
+
+def _suspect(suspects: dict[int, GuardedRequest], request: GuardedRequest) -> None:
+    # More are of no use to anybody, and looks may be seconds apart. That it is not the only one stays known.
+    if len(suspects) < SUSPECTS:
+        suspects[id(request)] = request
 
 
 class Engine:
@@ -160,7 +167,7 @@ class Engine:
         except Exception:
             self._failed("opening a request")
         self.active[id(request)] = request
-        self._window[id(request)] = request
+        _suspect(self._window, request)
         self.pace.flying(len(self.active))
 
     def _restart(self) -> None:
@@ -176,17 +183,17 @@ class Engine:
         if self.watcher is None:
             return
         if self.pace.gait == "sparse" and not self.finder.armed:
-            self._since[id(request)] = request
+            _suspect(self._since, request)
             return
         if not self._lock.acquire(timeout=PATIENCE):
-            self._since[id(request)] = request
+            _suspect(self._since, request)
             return
         try:
             if self._looking:
                 return  # a finalizer that ran while the engine was looking
             self._look(brief=True)
             self.ledger.push(request)
-            self._window[id(request)] = request
+            _suspect(self._window, request)
             if self.finder.armed:
                 self.finder.enter()
         finally:
@@ -203,11 +210,11 @@ class Engine:
         if self.watcher is None:
             return
         if self.pace.gait == "sparse" and not self.finder.armed and not self.pace.due():
-            self._since[id(request)] = request
+            _suspect(self._since, request)
             self.ledger.pop(request)
             return
         if not self._lock.acquire(timeout=PATIENCE):
-            self._since[id(request)] = request
+            _suspect(self._since, request)
             self.ledger.pop(request)
             return
         try:

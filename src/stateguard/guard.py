@@ -16,7 +16,7 @@ from stateguard.allow import AllowList
 from stateguard.attribution import asyncio_tasks, greenlets
 from stateguard.attribution.finder import Finder
 from stateguard.attribution.handover import unfollow_threads
-from stateguard.attribution.request import GuardedRequest, current
+from stateguard.attribution.request import GuardedRequest, current, in_a_task
 from stateguard.attribution.steps import drive
 from stateguard.config import Config, Options, load_config
 from stateguard.engine import Engine
@@ -138,6 +138,7 @@ class Guard:
         token = request.scope.enter()
         mark = current.set(request)
         if not stepwise and self.engine is not None:
+            request.unseen = in_a_task()
             self.begin(request)
             self.engine.take_residue(request)
         failed = True

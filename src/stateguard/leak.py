@@ -21,6 +21,9 @@ or a registry; ``note``: a counter, a lazy initialisation, an idempotent write."
 PATH_LENGTH = 500
 """Characters of a request's path that are kept: a client may send any number."""
 
+SUSPECTS = 100
+"""Requests that one leak names, as suspects and as in flight."""
+
 SEVERITIES: tuple[Severity, ...] = ("note", "low", "high", "critical")
 """All severities, mildest first: compare by position."""
 
@@ -105,7 +108,8 @@ class Leak:
     """A change that a request made to shared state and that no exemption allows.
 
     ``request`` is ``None`` when code outside any request did it (a timer, a thread, a start-up task).
-    ``suspects`` lists every request that may have done it when ``confidence`` is ``"suspected"``.
+    ``suspects`` lists the requests that may have done it when ``confidence`` is ``"suspected"``, at most
+    :data:`SUSPECTS`.
     ``in_flight`` lists the other requests being served at that moment: they could read what was written.
     """
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from threading import get_ident
 from typing import TYPE_CHECKING
 
-from stateguard.leak import Leak, RequestInfo
+from stateguard.leak import SUSPECTS, Leak, RequestInfo
 from stateguard.report.advice import advise
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Judge:
         confidence: Confidence = "exact" if sole is not None else "suspected"
         suspects: tuple[RequestInfo, ...] = ()
         if sole is None:
-            suspects = tuple(request.info for request in candidates)
+            suspects = tuple(request.info for request in candidates[:SUSPECTS])
         return Leak(
             path=seen.path,
             kind=change.kind,
@@ -93,7 +93,7 @@ class Judge:
             before_hash=change.before_hash,
             after_hash=change.after_hash,
             root=seen.root,
-            in_flight=tuple(request.info for request in around if request is not sole),
+            in_flight=tuple(request.info for request in around[:SUSPECTS] if request is not sole),
             after_response=sole is not None and not sole.active,
             fix=advise(seen.path, seen.root, change.kind, change.before),
         )

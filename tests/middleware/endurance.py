@@ -1,7 +1,8 @@
-"""Serve many guarded requests in this process and print its size: after 1,000, 20,000 and all of them.
+"""Serve many guarded requests in this process and print its size on the way.
 
-``python -m tests.middleware.endurance asgi|wsgi REQUESTS``. Every twentieth request leaks into shared state that the
-application keeps bounded itself; every request makes a class and a closure of its own, as some frameworks do.
+``python -m tests.middleware.endurance asgi|wsgi REQUESTS LOCATE BUDGET``, the last two as for ``Guard``.
+Every twentieth request leaks into shared state that the application keeps bounded itself; every fifth makes a class
+and a closure of its own, as some frameworks do.
 """
 
 from __future__ import annotations
@@ -130,8 +131,8 @@ def main() -> None:
     protocol, requests = sys.argv[1], int(sys.argv[2])
     logging.disable(logging.CRITICAL)
     state = module()
-    guard = Guard(watch=["endurance_state"], on_leak="log", locate=sys.argv[3])
-    marks = {1000, 20_000, requests}
+    guard = Guard(watch=["endurance_state"], on_leak="log", locate=sys.argv[3], budget=float(sys.argv[4]))
+    marks = {1000, 5000, requests}
     if protocol == "asgi":
         sizes = asyncio.run(serve_asgi(guard, state, marks))
     else:

@@ -29,6 +29,12 @@ def _thread_identity() -> Callable[[], int]:
     return _thread.get_ident
 
 
+def _able(stack: list[GuardedRequest]) -> list[GuardedRequest]:
+    """Who can be writing on a thread: the topmost, or any of those whose tasks take turns unseen."""
+    top = stack[-1]
+    return [request for request in stack if request.unseen] if top.unseen else [top]
+
+
 class Ledger:
     """Running stretches by thread. The caller holds the guard's lock."""
 
@@ -86,7 +92,7 @@ class Ledger:
         """
         self.blamed = list(self._stacks)
         if len(self._stacks) == 1:
-            return [next(iter(self._stacks.values()))[-1]]
+            return _able(next(iter(self._stacks.values())))
         now = self._clocks.read(self._stacks)
         me = self.ident()
         found: dict[int, GuardedRequest] = {}
@@ -95,7 +101,7 @@ class Ledger:
             if (still and thread != me) or (alibi is not None and alibi(thread)):
                 self.blamed.remove(thread)
                 continue
-            found[id(stack[-1])] = stack[-1]
+            found.update((id(request), request) for request in _able(stack))
         return list(found.values())
 
     def here(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ class GuardedRequest:
         "stream",
         "tainted",
         "task",
+        "unseen",
         "violations",
     )
 
@@ -62,6 +64,8 @@ class GuardedRequest:
         self.headers: Any = None
         self.task: Any = None
         """The trio task that called the middleware."""
+        self.unseen = False
+        """Whether this is a block of code in a task: nobody sees when the task gives way to others."""
         self.stream: Any = None
         """The input stream of a WSGI request, by which copies of its environ are known."""
         self.residue: dict[int, dict[str, Any]] | None = None
@@ -107,6 +111,14 @@ class GuardedRequest:
             request = request.outer
         found.reverse()
         return found
+
+
+def in_a_task() -> bool:
+    """Whether the running code is part of a task, which may give way to others at any ``await``."""
+    asyncio, trio = sys.modules.get("asyncio"), sys.modules.get("trio")
+    if asyncio is not None and asyncio._get_running_loop() is not None:
+        return True
+    return trio is not None and trio.lowlevel.in_trio_run()  # type: ignore[no-any-return]
 
 
 current: ContextVar[GuardedRequest | None] = ContextVar("stateguard_request", default=None)
