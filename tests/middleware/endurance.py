@@ -1,8 +1,8 @@
 """Serve many guarded requests in this process and print its size on the way.
 
 ``python -m tests.middleware.endurance asgi|wsgi REQUESTS LOCATE BUDGET``, the last two as for ``Guard``.
-Every twentieth request leaks into shared state that the application keeps bounded itself; every fifth makes a class
-and a closure of its own, as some frameworks do.
+Every twentieth request leaks into shared state that the application keeps bounded itself; every fifth
+makes a class and a closure of its own, as some frameworks do.
 """
 
 from __future__ import annotations

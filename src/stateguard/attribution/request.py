@@ -118,7 +118,7 @@ def in_a_task() -> bool:
     asyncio, trio = sys.modules.get("asyncio"), sys.modules.get("trio")
     if asyncio is not None and asyncio._get_running_loop() is not None:
         return True
-    return trio is not None and trio.lowlevel.in_trio_run()  # type: ignore[no-any-return]
+    return trio is not None and bool(trio.lowlevel.in_trio_run())
 
 
 current: ContextVar[GuardedRequest | None] = ContextVar("stateguard_request", default=None)
