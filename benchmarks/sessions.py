@@ -28,7 +28,8 @@ import redis
 from stateguard import AgentSession
 from stateguard.errors import SessionConflict, SessionStoreError
 from stateguard.sessions import RedisStore, SessionStore, SQLiteStore
-from stateguard.sessions.checkout import Checkout, Terms
+from stateguard.sessions.checkout import Checkout
+from stateguard.sessions.policy import Terms
 from stateguard.sessions.steps import run
 
 ROOT = Path(__file__).resolve().parents[1]

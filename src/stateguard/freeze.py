@@ -257,7 +257,7 @@ _classes: dict[type, type] = {}
 
 
 def _is_frozen_class(kind: type) -> bool:
-    return kind in _classes.values()
+    return "_stateguard_frozen" in vars(kind)
 
 
 def _frozen_class(kind: type) -> type:
@@ -282,6 +282,7 @@ def _frozen_class(kind: type) -> type:
         return (_thaw_copy, (kind, {name: getattr(self, name) for name in _attributes(self)}))
 
     body: dict[str, Any] = {
+        "_stateguard_frozen": True,
         "__setattr__": refuse_set,
         "__delattr__": refuse_set,
         "__reduce_ex__": reduce,

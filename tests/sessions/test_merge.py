@@ -12,8 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from stateguard import AgentSession
 from stateguard.errors import SessionConflict
 from stateguard.sessions import MemoryStore
-from stateguard.sessions.checkout import Checkout, Terms
+from stateguard.sessions.checkout import Checkout
 from stateguard.sessions.merge import MISSING, Conflict, same, three_way
+from stateguard.sessions.policy import Terms
 from stateguard.sessions.steps import run
 
 

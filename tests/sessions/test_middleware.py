@@ -423,3 +423,12 @@ def test_guard_and_store_together(store):
 def test_wrong_options_are_said_at_start_up(middleware):
     with pytest.raises(ConfigError, match="SignedCookie"):
         middleware(None, mode="scope-only", store=MemoryStore(), session_id="X-Session-ID")
+
+
+def test_the_cookie_of_a_former_user_locks_nobody_out(make_client, store):
+    client = make_client(store, user_id=user_of)
+    client.get("/say/secret", headers={"X-User": "ada"})
+    refused = client.get("/peek")
+    assert refused.status_code == 403
+    assert "Max-Age=0" in refused.headers["set-cookie"]
+    assert client.get("/peek").json() == []

@@ -16,7 +16,8 @@ import redis.crc
 from stateguard import AgentSession
 from stateguard.errors import ConfigError, SessionConflict, SessionRecordError, SessionStoreError
 from stateguard.sessions import RedisStore
-from stateguard.sessions.checkout import Checkout, Terms
+from stateguard.sessions.checkout import Checkout
+from stateguard.sessions.policy import Terms
 from stateguard.sessions.record import Commit, new_token
 from stateguard.sessions.redis_url import parse, redacted
 from stateguard.sessions.steps import run

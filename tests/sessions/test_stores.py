@@ -27,7 +27,8 @@ from stateguard.errors import (
     SessionRecordError,
     SessionTooLarge,
 )
-from stateguard.sessions.checkout import Checkout, Terms
+from stateguard.sessions.checkout import Checkout
+from stateguard.sessions.policy import Terms
 from stateguard.sessions.steps import arun, run
 
 
@@ -604,3 +605,59 @@ def test_history_replaced_by_something_else_and_back(make_store):
 def test_options_that_can_not_work(make_store, options):
     with pytest.raises(ConfigError, match=next(iter(options))):
         make_store(**options)
+
+
+def test_a_user_id_that_is_a_number_stays_its_own_owner(make_store):
+    store = make_store()
+    store.update("s", say("1"), user_id=7)
+    store.update("s", say("2"), user_id=7)
+    assert store.read("s").owner == "7"
+    with pytest.raises(SessionDenied):
+        store.update("s", say("3"), user_id=8)
+    store.update("t", say("1"), user_id="")
+    assert store.read("t").owner is None
+
+
+def test_circles_and_bottomless_nesting_are_refused(make_store):
+    store = make_store()
+
+    def circle(session):
+        session.metadata["me"] = session.metadata
+
+    def deep(session):
+        inner = session.metadata
+        for _ in range(100_000):
+            inner["x"] = inner = {}
+
+    def deep_message(session):
+        message = {}
+        session.history.append(message)
+        for _ in range(100_000):
+            message["x"] = message = {}
+
+    for change in (circle, deep, deep_message):
+        with pytest.raises(SessionNotStorable, match="too deeply"):
+            store.update("s", change)
+    assert store.read("s") is None
+
+
+def test_a_session_that_a_thread_changes_while_it_is_saved(make_store):
+    store = make_store()
+    stop = threading.Event()
+    checkout = load(store)
+
+    def change():
+        number = 0
+        while not stop.is_set():
+            number += 1
+            checkout.session.metadata[f"k{number % 500}"] = "x"
+            checkout.session.metadata.pop(f"k{(number + 250) % 500}", None)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(30):
+            save(store, checkout)
+    finally:
+        stop.set()
+        thread.join(10)

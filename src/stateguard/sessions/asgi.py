@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from stateguard.errors import SessionError
 from stateguard.scope import current_scope
-from stateguard.sessions.binding import Held, SessionBinding, answer
+from stateguard.sessions.binding import Held, SessionBinding, answer, forgetting
 from stateguard.sessions.identity import from_asgi
 from stateguard.sessions.steps import arun
 
@@ -31,10 +31,13 @@ class ASGISessions:
         if current is None or scope.get("type") not in {"http", "websocket"}:
             return await self.app(scope, receive, send)
         store = self.binding.store
+        request = from_asgi(scope)
         try:
-            held = await arun(store, self.binding.open(from_asgi(scope)))
+            held = await arun(store, self.binding.open(request))
         except SessionError as error:
-            return await _refuse(scope, receive, send, error)
+            if scope["type"] == "http":
+                return await _respond(send, error, forgetting(self.binding, request, error))
+            return await _close(receive, send, error)
         held.give_to(current)
         try:
             if scope["type"] == "websocket":
@@ -112,17 +115,15 @@ def _with_headers(message: Message, held: Held) -> Message:
     return {**message, "headers": [*headers, *added]}
 
 
-async def _refuse(scope: MutableMapping[str, Any], receive: Receive, send: Send, error: SessionError) -> None:
-    if scope["type"] == "http":
-        return await _respond(send, error)
+async def _close(receive: Receive, send: Send, error: SessionError) -> None:
     answer(error)
     await receive()  # websocket.connect
     # 1008: policy violation, 1013: try again later (RFC 6455, IANA registry)
-    return await send({"type": "websocket.close", "code": 1013 if error.status == 503 else 1008})
+    await send({"type": "websocket.close", "code": 1013 if error.status == 503 else 1008})
 
 
-async def _respond(send: Send, error: SessionError) -> None:
+async def _respond(send: Send, error: SessionError, more: Sequence[tuple[str, str]] = ()) -> None:
     status, body, headers = answer(error)
-    raw = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in headers]
+    raw = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in [*headers, *more]]
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": body})

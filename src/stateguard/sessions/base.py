@@ -14,8 +14,8 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 from stateguard.agent_session import AgentSession
 from stateguard.errors import ConfigError
-from stateguard.sessions.checkout import Policy, Terms
 from stateguard.sessions.merge import Rule, check_rules
+from stateguard.sessions.policy import Policy, Terms
 from stateguard.sessions.record import Commit, Record
 from stateguard.sessions.steps import arun, run
 from stateguard.sessions.update import update_steps

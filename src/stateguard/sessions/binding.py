@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from stateguard.agent_session import AgentSession
-from stateguard.errors import ConfigError, SessionError, SessionRecordError, SessionStoreError
+from stateguard.errors import ConfigError, SessionDenied, SessionError, SessionRecordError, SessionStoreError
 from stateguard.scope import Scope, require_scope
 from stateguard.sessions.base import SessionStore
-from stateguard.sessions.checkout import Checkout, Terms
+from stateguard.sessions.checkout import Checkout
 from stateguard.sessions.identity import Identity, Request, SessionIds, ids
+from stateguard.sessions.policy import Terms
 from stateguard.sessions.steps import Step, Steps
 
 log = logging.getLogger("stateguard.sessions")
@@ -191,6 +192,11 @@ DETAILS = {
     500: "The session could not be used.",
     503: "The session store is not available; try again later.",
 }
+
+
+def forgetting(binding: SessionBinding, request: Request, error: SessionError) -> list[tuple[str, str]]:
+    """Headers for a refused request: a browser must not be locked out by the cookie of a former user."""
+    return binding.ids.forget(request) if isinstance(error, SessionDenied) else []
 
 
 def answer(error: SessionError) -> tuple[int, bytes, list[tuple[str, str]]]:

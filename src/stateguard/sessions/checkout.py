@@ -7,52 +7,26 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from stateguard.errors import (
     SessionConflict,
     SessionDenied,
-    SessionIdRefused,
     SessionLocked,
     SessionNotStorable,
-    SessionRecordError,
     SessionTooLarge,
 )
 from stateguard.sessions.codec import SessionCodec, dumps
-from stateguard.sessions.merge import Conflict, Rule, same, three_way
-from stateguard.sessions.record import MAX_ID_BYTES, Commit, Record, new_token
+from stateguard.sessions.merge import Conflict, same, three_way
+from stateguard.sessions.policy import Policy, Terms
+from stateguard.sessions.reading import FORMAT, check_id, read_head, read_log
+from stateguard.sessions.record import Commit, Record, new_token
 from stateguard.sessions.steps import Step, Steps
 
 log = logging.getLogger("stateguard.sessions")
 
 T = TypeVar("T")
-
-FORMAT = 1
-"""The version of the head's layout; a record of a higher one was written by a newer stateguard."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """A store's rules about its sessions; see :class:`stateguard.sessions.base.SessionStore`."""
-
-    ttl: float | None
-    on_conflict: str
-    merge: Mapping[str, Rule]
-    max_bytes: int
-    window: int | None
-    lock_lease: float
-    lock_wait: float
-
-
-@dataclass(frozen=True, slots=True)
-class Terms(Generic[T]):
-    """How one caller wants sessions: their kind, the name of the list that grows, and for whom."""
-
-    session_factory: Callable[[], T]
-    log: str | None
-    user_id: str | None
 
 
 @dataclass(slots=True)
@@ -84,6 +58,8 @@ class Checkout(Generic[T]):
         self.id = check_id(session_id)
         self.policy = policy
         self.terms = terms
+        # Stores keep owners as text; a user id that is a number must still be its own owner the next time.
+        self.user_id = None if terms.user_id is None or terms.user_id == "" else str(terms.user_id)
         self.codec = SessionCodec(terms.session_factory, terms.log)
         self.detached = False
         self.lock_token: str | None = None
@@ -147,7 +123,7 @@ class Checkout(Generic[T]):
 
     def check_owner(self, record: Record | None) -> None:
         """Raise :class:`SessionDenied` when the record belongs to a user other than the one asking."""
-        if record is not None and record.owner is not None and record.owner != self.terms.user_id:
+        if record is not None and record.owner is not None and record.owner != self.user_id:
             log.warning("session %r belongs to another user: request denied, session not loaded", self.id)
             raise SessionDenied(f"session {self.id!r} belongs to another user", self.id)
 
@@ -155,14 +131,14 @@ class Checkout(Generic[T]):
         """Make the session from a record, or fresh from the factory."""
         if record is None:
             self.session, self.unknown = self.codec.factory(), {}
-            for name, value in (("session_id", self.id), ("user_id", self.terms.user_id)):
+            for name, value in (("session_id", self.id), ("user_id", self.user_id)):
                 if isinstance(self.session, dict):
                     self.session.setdefault(name, value)
                 elif hasattr(self.session, name):
                     setattr(self.session, name, value)
             # What a fresh session holds is not worth a record: only what the application adds is.
             head = self.pack()[0]
-            self.loaded = _Loaded(0, new_token(), self.terms.user_id, head, "[]", 0, 0, 0)
+            self.loaded = _Loaded(0, new_token(), self.user_id, head, "[]", 0, 0, 0)
             return
         head, items = read_head(record), read_log(record)
         is_plain = '"$"' not in record.log
@@ -171,7 +147,10 @@ class Checkout(Generic[T]):
 
     def pack(self) -> tuple[dict[str, Any], list[Any] | None]:
         """The session's head, packed, with the fields of newer versions kept; and its log, not packed."""
-        head, items = self.codec.pack(self.session)
+        try:
+            head, items = self.codec.pack(self.session)
+        except RecursionError:
+            raise self.too_deep() from None
         return {**self.unknown, **head}, items
 
     def save(self) -> Steps[bool]:
@@ -183,9 +162,12 @@ class Checkout(Generic[T]):
         if self.detached:
             return False
         head, items = self.pack()
-        keep, append = self.changed_log(head, items)
+        try:
+            keep, append = self.changed_log(head, items)
+        except RecursionError:
+            raise self.too_deep() from None
         loaded = self.loaded
-        owner = loaded.owner if loaded.owner is not None else self.terms.user_id
+        owner = loaded.owner if loaded.owner is not None else self.user_id
         is_unchanged = not append and keep == loaded.log_length and same(head, loaded.head)
         if is_unchanged and owner == loaded.owner:
             return False
@@ -196,6 +178,13 @@ class Checkout(Generic[T]):
             return True
         yield from self.settle(head, items)
         return True
+
+    def too_deep(self) -> SessionNotStorable:
+        """The error for a session nested deeper than Python recurses, or in a circle."""
+        return SessionNotStorable(
+            f"session {self.id!r}: contains itself, or is nested too deeply for JSON. It was not saved",
+            self.id,
+        )
 
     def has_grown(self) -> bool:
         """Whether there is something to save, by a look at the fields and at the number of messages.
@@ -301,7 +290,7 @@ class Checkout(Generic[T]):
                     merged_head, merged_items = self.merged(base, head, mine, their_head, their_items)
                 self.loaded = _loaded(found, their_head)
                 keep, append = _difference(their_items, merged_items, found)
-            owner = self.loaded.owner if self.loaded.owner is not None else self.terms.user_id
+            owner = self.loaded.owner if self.loaded.owner is not None else self.user_id
             commit = self.commit(merged_head, keep, append, owner, new_token())
             if (yield Step("commit", (commit,))):
                 self.saved(commit, append)
@@ -390,56 +379,6 @@ class Checkout(Generic[T]):
                 old.update(value)
             else:
                 setattr(self.session, name, value)
-
-
-def check_id(session_id: str) -> str:
-    """The id itself; raises :class:`SessionIdRefused` for what no store should be asked for."""
-    if not isinstance(session_id, str) or not session_id:
-        raise SessionIdRefused(f"a session id is a text that is not empty, not {session_id!r}")
-    try:
-        size = len(session_id.encode("utf-8"))
-    except UnicodeEncodeError:
-        size = MAX_ID_BYTES + 1
-    if size > MAX_ID_BYTES or not session_id.isprintable():
-        raise SessionIdRefused(
-            f"a session id has at most {MAX_ID_BYTES} bytes of UTF-8, all printable; got {session_id[:40]!r}"
-        )
-    return session_id
-
-
-def read_head(record: Record) -> dict[str, Any]:
-    """The fields of a record's head; raises :class:`SessionRecordError` when it is not one of ours."""
-    try:
-        document = json.loads(record.head)
-        written, fields = document["format"], document["fields"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise SessionRecordError(
-            f"the record of session {record.id!r} is damaged or was not written by stateguard ({error!r}). "
-            "It was left as it is; delete it to start afresh",
-            record.id,
-        ) from error
-    if not isinstance(written, int) or written > FORMAT or not isinstance(fields, dict):
-        raise SessionRecordError(
-            f"the record of session {record.id!r} has format {written!r}, and this version of stateguard "
-            f"reads up to {FORMAT}. It was left as it is",
-            record.id,
-        )
-    return fields
-
-
-def read_log(record: Record) -> list[Any]:
-    """The items of a record's log; raises :class:`SessionRecordError` when they are damaged."""
-    try:
-        items = json.loads(record.log)
-    except (ValueError, RecursionError) as error:
-        items = error
-    if not isinstance(items, list) or len(items) != max(record.log_length - record.log_start, 0):
-        raise SessionRecordError(
-            f"the history of session {record.id!r} is damaged: {record.log_length - record.log_start} "
-            "messages expected. It was left as it is; delete the session to start afresh",
-            record.id,
-        )
-    return items
 
 
 def _loaded(record: Record, head: dict[str, Any]) -> _Loaded:

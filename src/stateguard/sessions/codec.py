@@ -176,7 +176,7 @@ def _pack(value: Any, place: str, classes: Mapping[str, type]) -> Any:
     if kind is float:
         return value if math.isfinite(value) else {_TAG: "float", "v": repr(value)}
     if kind is list:
-        return [_pack(item, f"{place}[{index}]", classes) for index, item in enumerate(value)]
+        return [_pack(item, f"{place}[{index}]", classes) for index, item in enumerate(list(value))]
     if isinstance(value, dict):
         return _pack_dict(value, place, classes)
     if kind is tuple:
@@ -210,10 +210,10 @@ def _pack(value: Any, place: str, classes: Mapping[str, type]) -> Any:
 
 def _pack_dict(value: dict[Any, Any], place: str, classes: Mapping[str, type]) -> Any:
     if _TAG not in value and all(type(key) is str for key in value):
-        return {key: _pack(item, f"{place}[{key!r}]", classes) for key, item in value.items()}
+        return {key: _pack(item, f"{place}[{key!r}]", classes) for key, item in list(value.items())}
     pairs = [
         [_pack(key, f"{place} key", classes), _pack(item, f"{place}[{key!r}]", classes)]
-        for key, item in value.items()
+        for key, item in list(value.items())
     ]
     return {_TAG: "dict", "v": pairs}
 

@@ -51,7 +51,7 @@ local n = tonumber(f[3] or '0')
 local keep = tonumber(ARGV[5])
 if keep > n then return {ARGV[1], 2, n} end
 redis.call('HSET', KEYS[1], 'v', version + 1, 'e', ARGV[4], 'd', ARGV[6], 'b', ARGV[7],
-  'n', keep + #ARGV - 10, 't', string.sub(ARGV[2] .. ' ' .. tokens, 1, 17 * 16))
+  'n', keep + #ARGV - 10, 't', string.sub(ARGV[2] .. ' ' .. tokens, 1, 17 * 40))
 if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'o', string.sub(ARGV[8], 2))
 else redis.call('HDEL', KEYS[1], 'o') end
 local position = keep + #ARGV - 10

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from stateguard.errors import SessionConflict
-from stateguard.sessions.checkout import Checkout, Policy, Terms
+from stateguard.sessions.checkout import Checkout
+from stateguard.sessions.policy import Policy, Terms
 from stateguard.sessions.steps import Step, Steps
 
 OPTIMISTIC = 3

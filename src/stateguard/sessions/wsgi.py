@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from stateguard.errors import SessionError
 from stateguard.scope import current_scope
-from stateguard.sessions.binding import TITLES, Held, SessionBinding, answer
+from stateguard.sessions.binding import TITLES, Held, SessionBinding, answer, forgetting
 from stateguard.sessions.identity import from_wsgi
 from stateguard.sessions.steps import run
 
@@ -25,10 +25,11 @@ class WSGISessions:
         current = current_scope()
         if current is None:
             return self.app(environ, start_response)
+        request = from_wsgi(environ)
         try:
-            held = run(self.binding.store, self.binding.open(from_wsgi(environ)))
+            held = run(self.binding.store, self.binding.open(request))
         except SessionError as error:
-            return _respond(start_response, error)
+            return _respond(start_response, error, more=forgetting(self.binding, request, error))
         held.give_to(current)
         start = _Start(held, start_response)
         body: Any = None
@@ -145,8 +146,14 @@ def _release(held: Held) -> None:
     run(held.binding.store, held.release())
 
 
-def _respond(start_response: Callable[..., Any], error: SessionError, exc_info: Any = None) -> list[bytes]:
+def _respond(
+    start_response: Callable[..., Any],
+    error: SessionError,
+    exc_info: Any = None,
+    more: Sequence[tuple[str, str]] = (),
+) -> list[bytes]:
     status, body, headers = answer(error)
+    headers = [*headers, *more]
     line = f"{status} {TITLES[status]}"
     if exc_info is None:
         start_response(line, headers)
