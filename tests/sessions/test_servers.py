@@ -31,22 +31,19 @@ def texts():
 
 ASGI = """
 import asyncio
-from fastapi import FastAPI
-from fastapi.responses import StreamingResponse
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.routing import Route
 from stateguard.asgi import StateGuardMiddleware
 
-app = FastAPI()
-app.add_middleware(StateGuardMiddleware, **options)
-
-@app.get("/say/{text}")
-async def say(text: str):
-    session().add_message("user", text)
+async def say(request):
+    session().add_message("user", request.path_params["text"])
     await asyncio.sleep(0.01)
     session().tool_calls += 1
-    return os.getpid()
+    return PlainTextResponse(str(os.getpid()))
 
-@app.get("/stream/{text}")
-async def stream(text: str):
+async def stream(request):
+    text = request.path_params["text"]
     session().add_message("user", text)
     async def body():
         yield b"begin "
@@ -54,6 +51,9 @@ async def stream(text: str):
         session().add_message("assistant", text)
         yield b"end"
     return StreamingResponse(body())
+
+app = Starlette(routes=[Route("/say/{text}", say), Route("/stream/{text}", stream)])
+app.add_middleware(StateGuardMiddleware, **options)
 """
 
 WSGI = """
@@ -103,7 +103,7 @@ class Server:
 
     def wait(self, path) -> None:
         """Until both worker processes answer: they start one after the other."""
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 90
         seen: set[str] = set()
 
         def ask(number):
@@ -129,16 +129,18 @@ class Server:
         self.log.close()
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def target(request, tmp_path):
-    return str(tmp_path / "s.db") if request.param == "sqlite" else request.getfixturevalue("redis_url")
+@pytest.fixture(scope="module", params=["sqlite", "redis"])
+def target(request, tmp_path_factory, redis_server):
+    return str(tmp_path_factory.mktemp("store") / "s.db") if request.param == "sqlite" else redis_server.url
 
 
-@pytest.fixture(params=["uvicorn", "gunicorn"])
-def server(request, tmp_path, target):
-    server = Server(request.param, tmp_path, target)
+@pytest.fixture(scope="module", params=["uvicorn", "gunicorn"])
+def server(request, tmp_path_factory, target):
+    folder = tmp_path_factory.mktemp(request.param)
+    server = Server(request.param, folder, target)
+    server.kind = request.param
     try:
-        server.wait(tmp_path)
+        server.wait(folder)
         yield server
     finally:
         server.stop()
@@ -155,7 +157,7 @@ def read(target, conversation):
 def test_overlapping_requests_in_two_processes_lose_nothing(server, target):
     def say(number):
         # A connection for each: one that is kept alive stays with its worker.
-        options = {"headers": {"X-Conversation": f"c{number % 2}"}, "timeout": 30}
+        options = {"headers": {"X-Conversation": f"{server.kind} c{number % 2}"}, "timeout": 30}
         answers = [httpx.get(f"{server.url}/say/{number}.{turn}", **options) for turn in range(4)]
         assert [answer.status_code for answer in answers] == [200] * 4
         assert httpx.get(f"{server.url}/stream/s{number}", **options).text == "begin end"
@@ -163,7 +165,7 @@ def test_overlapping_requests_in_two_processes_lose_nothing(server, target):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(say, range(8)))
     for half in (0, 1):
-        found, calls = read(target, f"c{half}")
+        found, calls = read(target, f"{server.kind} c{half}")
         numbers = range(half, 8, 2)
         expected = [f"{n}.{turn}" for n in numbers for turn in range(4)] + [f"s{n}" for n in numbers] * 2
         assert sorted(found) == sorted(expected)
@@ -172,12 +174,13 @@ def test_overlapping_requests_in_two_processes_lose_nothing(server, target):
 
 def test_a_killed_worker_loses_nothing_that_was_answered(server, target):
     answered, failed = [], []
+    headers = {"X-Conversation": f"{server.kind} killed"}
 
     def say(number):
         for turn in range(25):
             text = f"{number}.{turn}"
             try:
-                answer = httpx.get(f"{server.url}/say/{text}", headers={"X-Conversation": "c"}, timeout=20)
+                answer = httpx.get(f"{server.url}/say/{text}", headers=headers, timeout=20)
             except httpx.TransportError:
                 failed.append(text)
                 continue
@@ -194,7 +197,7 @@ def test_a_killed_worker_loses_nothing_that_was_answered(server, target):
         os.kill(answered[-1][1], signal.SIGKILL)
         for future in work:
             future.result()
-    found, calls = read(target, "c")
+    found, calls = read(target, f"{server.kind} killed")
     assert {text for text, _ in answered} <= set(found)
     assert len(found) == len(set(found)) == calls
     assert len(answered) > 40, failed
