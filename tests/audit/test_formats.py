@@ -1,6 +1,7 @@
 """The output formats."""
 
 import json
+import os
 
 import jsonschema
 
@@ -97,3 +98,14 @@ def test_output_goes_to_a_file(leak):
 def test_source_with_markup_is_printed_as_it_is(project):
     project.write("app.py", "X = []\ndef f(user):\n    X.append('[red]' + user + '[/red]')\n")
     assert "X.append('[red]' + user + '[/red]')" in project.run().stdout
+
+
+def test_a_file_name_that_is_not_text_is_printed_in_every_format(leak):
+    (leak.root / os.fsdecode(b"\xff.py")).write_text("X = []\ndef f(user):\n    X.append(user)\n")
+    for style in ("full", "concise", "github", "json", "sarif"):
+        assert leak.run("--format", style, "--output", f"out.{style}").exit_code == 1
+        assert (leak.root / f"out.{style}").stat().st_size > 100
+    jsonschema.Draft7Validator(LOG).validate(json.loads((leak.root / "out.sarif").read_text()))
+    assert leak.run("--write-baseline", "base.json").exit_code == 0
+    leak.run(cache=True)
+    assert leak.run(cache=True).exit_code == 1

@@ -43,6 +43,8 @@ _FAMILIES = (
 _MILD = ("stored", "returned")
 MANY_INSTANCES = 3
 """Instances of one class from which they are reported together."""
+MANY_ATTRIBUTES = 4
+"""Attributes of one object, set by one function, from which they are reported together."""
 MAX_WRITES = 50
 """Write sites listed in one finding."""
 
@@ -106,6 +108,30 @@ def _merged(groups: dict[tuple[str, str], _Group]) -> dict[tuple[str, str], _Gro
         for key in keys:
             del kept[key]
         kept[keys[0]] = _Group(replace(first.claim, what=what), writes)
+    return _merged_attributes(kept)
+
+
+def _merged_attributes(groups: dict[tuple[str, str], _Group]) -> dict[tuple[str, str], _Group]:
+    """One finding for a function that sets many attributes of one module-level object."""
+    by_function: dict[tuple[str, frozenset[str]], list[tuple[str, str]]] = {}
+    for key, group in groups.items():
+        if group.claim.rule == "SG106":
+            owner = group.claim.target.rpartition(".")[0]
+            functions = frozenset(w.function for w in group.writes)
+            by_function.setdefault((owner, functions), []).append(key)
+    kept = dict(groups)
+    for (owner, _), keys in by_function.items():
+        if len(keys) < MANY_ATTRIBUTES:
+            continue
+        claim = groups[keys[0]].claim
+        names = [groups[key].claim.label.rpartition(".")[2] for key in keys]
+        shown = ", ".join(f"`{name}`" for name in names[:3])
+        what = f"one object for all requests, and {len(names)} of its attributes change ({shown} ...)"
+        writes = [write for key in keys for write in groups[key].writes]
+        for key in keys:
+            del kept[key]
+        label = claim.label.rpartition(".")[0]
+        kept[claim.rule, owner] = _Group(replace(claim, target=owner, label=label, what=what), writes)
     return kept
 
 

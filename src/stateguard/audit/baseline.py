@@ -57,7 +57,7 @@ class Baseline:
             reasons = {row["fingerprint"]: row.get("reason", "") for row in Baseline.read(path).rows}
         rows = [{**row, "reason": reasons.get(row["fingerprint"], "")} for row in self.rows]
         document = {"version": BASELINE_VERSION, "findings": rows}
-        path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
         return len(rows)
 
     def apply(self, report: AuditReport) -> AuditReport:

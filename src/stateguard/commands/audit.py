@@ -199,7 +199,7 @@ def _print(report: AuditReport, style: str, output: Path | None, console: Consol
         text = renderers[style](report)
         if output is not None:
             try:
-                output.write_text(text, "utf-8")
+                output.write_bytes(text.encode("utf-8", "backslashreplace"))
             except OSError as error:
                 raise StateGuardError(f"cannot write {output}: {error.strerror or error}") from error
         else:
@@ -208,7 +208,7 @@ def _print(report: AuditReport, style: str, output: Path | None, console: Consol
                 Console(stderr=True, highlight=False).print(summary.render(report, tables=False))
         return
     if output is not None:
-        with output.open("w", encoding="utf-8") as file:
+        with output.open("w", encoding="utf-8", errors="backslashreplace") as file:
             _print_full(report, Console(file=file, highlight=False, width=120), quiet)
         return
     _print_full(report, console, quiet)

@@ -75,7 +75,7 @@ def _result(one: Finding, positions: dict[str, int]) -> dict[str, Any]:
         "locations": [
             {
                 "physicalLocation": {
-                    "artifactLocation": {"uri": quote(one.file), "uriBaseId": "SRCROOT"},
+                    "artifactLocation": {"uri": _uri(one.file), "uriBaseId": "SRCROOT"},
                     "region": {
                         "startLine": one.line,
                         "startColumn": max(one.column, 1),
@@ -99,6 +99,10 @@ def _result(one: Finding, positions: dict[str, int]) -> dict[str, Any]:
     return result
 
 
+def _uri(file: str) -> str:
+    return quote(file, errors="surrogateescape")
+
+
 def _spot(spot: Spot, text: str) -> dict[str, Any]:
     return _location(spot.file, spot.line, text)
 
@@ -106,7 +110,7 @@ def _spot(spot: Spot, text: str) -> dict[str, Any]:
 def _location(file: str, line: int, text: str) -> dict[str, Any]:
     return {
         "physicalLocation": {
-            "artifactLocation": {"uri": quote(file), "uriBaseId": "SRCROOT"},
+            "artifactLocation": {"uri": _uri(file), "uriBaseId": "SRCROOT"},
             "region": {"startLine": line},
         },
         "message": {"text": text},

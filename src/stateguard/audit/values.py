@@ -1,0 +1,287 @@
+"""What objects are: the classes, outside calls and containers that a place may hold."""
+
+from __future__ import annotations
+
+from stateguard.audit.facts import MODULE_BODY, Binding, Call, ClassFacts, FunctionFacts, ModuleFacts
+from stateguard.audit.program import Place, Program
+from stateguard.audit.walk.names import ANNOTATION_KINDS, container_kind
+
+MAX_PLACES = 12
+MAX_DEPTH = 60
+"""Answers that wait for other answers. Longer chains of aliases end as not known."""
+
+Places = tuple[Place, ...]
+
+
+class Values:
+    """The half of the resolver that looks at values; the other half follows references."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._classes: dict[Place, Places] = {}
+        self._values: dict[Place, Places] = {}
+        self._made: dict[tuple[str, str], list[tuple[ModuleFacts, FunctionFacts, Call]]] | None = None
+        self._depth = 0
+
+    # -- what the other half provides ----------------------------------------------------------------
+
+    def resolve(self, module: ModuleFacts, fn: FunctionFacts, ref: str) -> Places:
+        """The places that a reference may stand for."""
+        raise NotImplementedError
+
+    def returns(self, key: str) -> Places:
+        """What a function returns, in its own terms."""
+        raise NotImplementedError
+
+    def argument(
+        self,
+        module: ModuleFacts,
+        fn: FunctionFacts,
+        callee: Place,
+        target: FunctionFacts,
+        call: Call,
+        param: str,
+    ) -> Places:
+        """What the caller passes for a parameter of the callee."""
+        raise NotImplementedError
+
+    # -- types -------------------------------------------------------------------------------------
+
+    def classes(self, place: Place) -> Places:
+        """The classes of the program that an object at ``place`` may be an instance of."""
+        if place.kind == "I" and not place.path:
+            return (Place("C", place.owner, place.name),)
+        known = self._classes.get(place)
+        if known is not None:
+            return known
+        self._classes[place] = ()
+        found: list[Place] = []
+        for value in self.values(place):
+            if value.kind == "I" and not value.path:
+                found.append(Place("C", value.owner, value.name))
+        self._classes[place] = tuple(dict.fromkeys(found))
+        return self._classes[place]
+
+    def values(self, place: Place) -> Places:
+        """What the object at ``place`` was made from: ``I`` for instances, ``E`` for outside calls."""
+        known = self._values.get(place)
+        if known is None:
+            if self._depth >= MAX_DEPTH:
+                return ()
+            self._values[place] = ()
+            self._depth += 1
+            try:
+                known = tuple(dict.fromkeys(self._find_values(place)))[:MAX_PLACES]
+            finally:
+                self._depth -= 1
+            self._values[place] = known
+        return known
+
+    def _find_values(self, place: Place) -> Places:
+        kind, path = place.kind, place.path
+        program = self.program
+        if path:
+            return self._path_values(place)
+        if kind == "V":
+            module = program.modules.get(place.owner)
+            if module is None:
+                return ()
+            body = module.functions[MODULE_BODY]
+            return self._binding_values(module, body, module.bindings.get(place.name, ()))
+        if kind == "A":
+            owner, _, qual = place.owner.partition(":")
+            facts = program.modules[owner].classes.get(qual)
+            if facts is None:
+                return ()
+            body = program.modules[owner].functions[facts.parent]
+            return self._binding_values(program.modules[owner], body, facts.attrs.get(place.name, ()))
+        if kind in "PS":
+            function = program.functions[place.owner]
+            fn = function.facts
+            if place.name == fn.self_name:
+                return (Place("I", function.module.name, fn.owner),)
+            annotation = fn.annotations.get(place.name)
+            return self._annotated(function.module, annotation) if annotation else ()
+        if kind == "L":
+            function = program.functions[place.owner]
+            return tuple(
+                p
+                for ref in function.facts.captured.get(place.name, ())
+                for p in self.resolve(function.module, function.facts, ref)
+            )
+        if kind in "IE":
+            return (place,)
+        if kind == "K":
+            return self.returns(place.key)
+        return ()
+
+    def _path_values(self, place: Place) -> Places:
+        if place.kind == "E":
+            return (place,)
+        path = place.path
+        if path.endswith("[]"):
+            return tuple(v for member in self.members(place) for v in (self.values(member) or (member,)))
+        cut = path.rindex(".")
+        base, name = place._replace(path=path[:cut]), path[cut + 1 :]
+        found: list[Place] = []
+        for klass in self.classes(base):
+            for owner, facts in self.program.mro(klass.owner, klass.name):
+                for qual, ref, _ in facts.assigned.get(name, ()):
+                    fn = owner.functions.get(qual)
+                    if fn is not None:
+                        if ref[0] == "p":
+                            for target in self._constructor_argument(base, owner, fn, ref):
+                                found.extend(self.values(target) or (target,))
+                        for target in self.resolve(owner, fn, ref):
+                            found.extend(self.values(target) if target.kind == "P" else (target,))
+                annotation = facts.declared.get(name)
+                if annotation:
+                    found.extend(self._annotated(owner, annotation))
+        return tuple(found)
+
+    def _constructions(self, owner: str, qual: str) -> list[tuple[ModuleFacts, FunctionFacts, Call]]:
+        """The calls of the program that make an instance of a class."""
+        if self._made is None:
+            self._made = {}
+            names = {q.rpartition(".")[2] for m in self.program.modules.values() for q in m.classes}
+            for function in self.program.functions.values():
+                for call in function.facts.calls:
+                    last = call.callee.replace(":", ".").rpartition(".")[2]
+                    if last not in names:
+                        continue
+                    for place in self.program.static(function.module.name, call.callee):
+                        if place.kind == "C":
+                            rows = self._made.setdefault((place.owner, place.name), [])
+                            if len(rows) < MAX_PLACES:
+                                rows.append((function.module, function.facts, call))
+        return self._made.get((owner, qual), [])
+
+    def _constructor_argument(
+        self, place: Place, owner: ModuleFacts, init: FunctionFacts, ref: str
+    ) -> Places:
+        """What ``self.x = x`` of a constructor means for the object at ``place``.
+
+        A module-level object tells its arguments; any other may have been made with a mutable default.
+        """
+        name = ref[2:]
+        if init.name != "__init__" or "." in name or "[" in name:
+            return ()
+        found: list[Place] = []
+        made_with_argument = False
+        if place.kind == "P":  # ``self`` may be any instance: the arguments tell its types, not its identity
+            for module, scope, call in self._constructions(owner.name, init.owner):
+                callee = Place("B", owner.name, init.qual)
+                given = self.argument(module, scope, callee, init, call, name)
+                found.extend(p for p in given if p.kind == "I" and not p.path)
+        for module, scope, binding in self._sources(place):
+            for made in binding.refs:
+                if made[-1] != ")":
+                    continue
+                call = scope.calls[int(made[made.rindex("(") + 1 : -1])]
+                for target in self.resolve(module, scope, made[: made.rindex("(")]):
+                    if target.kind != "C":
+                        continue
+                    callee = Place("B", owner.name, init.qual)
+                    given = self.argument(module, scope, callee, init, call, name)
+                    made_with_argument = made_with_argument or bool(given)
+                    found.extend(p for p in given if p.kind in "VAMFCLI")
+        default = init.defaults.get(name)
+        if default is not None and default.kind and not made_with_argument:
+            found.append(Place("P", f"{owner.name}:{init.qual}", name))
+        return tuple(found)
+
+    def members(self, place: Place) -> Places:
+        """What the containers written at ``place`` (a path ending in ``[]``) were filled with."""
+        base = place._replace(path=place.path[: place.path.index("[]")].removesuffix("!"))
+        found: list[Place] = []
+        for module, fn, binding in self._sources(base):
+            for ref in binding.elements:
+                found.extend(self.resolve(module, fn, ref))
+        return tuple(found)
+
+    def _sources(self, place: Place) -> list[tuple[ModuleFacts, FunctionFacts, Binding]]:
+        program = self.program
+        if place.path:
+            return []
+        if place.kind == "V" and place.owner in program.modules:
+            module = program.modules[place.owner]
+            return [(module, module.functions[MODULE_BODY], b) for b in module.bindings.get(place.name, ())]
+        if place.kind == "A":
+            owner, _, qual = place.owner.partition(":")
+            module = program.modules[owner]
+            facts = module.classes.get(qual)
+            rows = facts.attrs.get(place.name, ()) if facts else ()
+            scope = module.functions[facts.parent if facts else MODULE_BODY]
+            return [(module, scope, b) for b in rows]
+        return []
+
+    def _binding_values(
+        self, module: ModuleFacts, body: FunctionFacts, rows: list[Binding] | tuple[Binding, ...]
+    ) -> Places:
+        found: list[Place] = []
+        for binding in rows:
+            for ref in binding.refs:
+                found.extend(self.resolve(module, body, ref))
+            if binding.annotation and not any(p.kind in "IE" for p in found):
+                found.extend(self._annotated(module, binding.annotation))
+        return tuple(dict.fromkeys(found))
+
+    def _annotated(self, module: ModuleFacts, annotation: str) -> Places:
+        return tuple(
+            Place("I", p.owner, p.name)
+            for p in self.program.static(module.name, "g:" + annotation)
+            if p.kind == "C"
+        )
+
+    def outside(self, place: Place) -> list[str]:
+        """The dotted names of the outside callables that made the object at ``place``."""
+        return [v.owner for v in self.values(place) if v.kind == "E" and v.path == "()"]
+
+    def kind(self, place: Place) -> str:
+        """The container kind of the object at ``place``, or an empty string when it is none or unknown."""
+        path = place.path
+        program = self.program
+        if not path:
+            for _, _, binding in self._sources(place):
+                if binding.kind:
+                    return binding.kind
+                annotated = ANNOTATION_KINDS.get(binding.annotation.rpartition(".")[2], "")
+                if annotated:
+                    return annotated
+            if place.kind == "L":
+                return container_kind(
+                    tuple(program.functions[place.owner].facts.captured.get(place.name, ()))
+                )
+            if place.kind == "P":
+                fn = program.functions[place.owner].facts
+                default = fn.defaults.get(place.name)
+                if default is not None and default.kind:
+                    return default.kind
+                return ANNOTATION_KINDS.get(fn.annotations.get(place.name, "").rpartition(".")[2], "")
+            return ""
+        if path.endswith("[]"):
+            return ""
+        cut = path.rindex(".")
+        base, name = place._replace(path=path[:cut]), path[cut + 1 :]
+        for klass in self.classes(base):
+            for _, facts in program.mro(klass.owner, klass.name):
+                found = attribute_kind(facts, name)
+                if found:
+                    return found
+        return ""
+
+
+def attribute_kind(facts: ClassFacts, name: str) -> str:
+    """The container kind of an instance attribute as one class declares or assigns it."""
+    refs = tuple(ref for _, ref, _ in facts.assigned.get(name, ()))
+    kind = container_kind(refs)
+    if kind:
+        return kind
+    kind = ANNOTATION_KINDS.get(facts.declared.get(name, "").rpartition(".")[2], "")
+    if kind:
+        return kind
+    for binding in facts.attrs.get(name, ()):
+        kind = binding.kind or ANNOTATION_KINDS.get(binding.annotation.rpartition(".")[2], "")
+        if kind:
+            return kind
+    return ""
