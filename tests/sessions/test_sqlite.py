@@ -126,8 +126,7 @@ def test_killed_writers_lose_nothing_acknowledged_and_leave_no_lock(store, path)
             )
             for number in range(2)
         ]
-        for writer in writers:
-            assert writer.stdout.readline() == "0\n"
+        started = [writer.stdout.readline() for writer in writers]
         time.sleep(0.5)
         for number, writer in enumerate(writers):
             writer.send_signal(signal.SIGKILL)
@@ -136,6 +135,7 @@ def test_killed_writers_lose_nothing_acknowledged_and_leave_no_lock(store, path)
             writer.wait(10)
             said = {f"{name}{number}.{line}" for line in lines[:-1] if line}
             acknowledged.append({f"{name}{number}.0", *said})
+        assert started == ["0\n", "0\n"]
     store = SQLiteStore(path, timeout=5)
     found = texts(store)
     assert len(found) == len(set(found))
@@ -173,6 +173,25 @@ def test_a_forked_child_opens_its_own_connections(store, path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert len(texts(store)) == 1 + 1 + 15 + 1
+
+
+def test_opening_a_new_file_waits_for_another_process_that_does_the_same(path):
+    """Switching a file to WAL while another connection has begun to write fails at once: no busy timeout."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("create table theirs (x)")
+    other.execute("begin immediate")
+    impatient = SQLiteStore(path, timeout=0.1)
+    with pytest.raises(SessionStoreError, match="timeout="):
+        impatient.update("s", say("x"))
+    store = SQLiteStore(path, timeout=20)
+    thread = threading.Thread(target=store.update, args=("s", say("1")))
+    thread.start()
+    time.sleep(0.3)
+    other.execute("rollback")
+    thread.join(20)
+    other.close()
+    assert texts(store) == ["1"]
+    store.close()
 
 
 def test_expired_records_are_swept(path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
 import threading
 import time
@@ -228,13 +229,31 @@ class SQLiteStore(SessionStore):
         # Autocommit, with explicit transactions; handed from thread to thread, but used by one at a time.
         db = sqlite3.connect(self.path, timeout=self.timeout, isolation_level=None, check_same_thread=False)
         try:
-            db.execute("pragma journal_mode = wal")
+            self._prepare(db)
             db.execute(f"pragma synchronous = {'full' if self.durable else 'normal'}")
-            db.executescript(_SCHEMA)
         except BaseException:
             db.close()
             raise
         return db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        """Switch a new file to WAL and make the tables.
+
+        SQLite does not wait for other processes here, as it does elsewhere: of several that open a new file
+        at the same moment, all but one get "database is locked" at once. So the waiting is done here.
+        """
+        deadline = time.monotonic() + self.timeout
+        while True:
+            try:
+                db.execute("pragma journal_mode = wal")
+                db.executescript(_SCHEMA)
+                return
+            except sqlite3.OperationalError as error:
+                if db.in_transaction:
+                    db.execute("rollback")
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(random.uniform(0.005, 0.03))
 
 
 @contextmanager
