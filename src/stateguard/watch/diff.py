@@ -185,6 +185,8 @@ class Describer:
             old, new = [], [x for x in new if id(x) not in left]
         elif len(old) == len(new):
             if Counter(map(id, old)) == Counter(map(id, new)):
+                if all(map(digester.same, old, new)):
+                    return []
                 kind = "reordered"
             else:
                 pairs = [

@@ -60,6 +60,7 @@ HARMLESS: tuple[tuple[str, str, str], ...] = (
     ("add and discard", _MIXED, "STATE['set'].add(9); STATE['set'].discard(9)"),
     ("set and delete a key", _MIXED, "STATE['x'] = 1; del STATE['x']"),
     ("set and delete an attribute", _MIXED, "STATE['agent'].x = 1; del STATE['agent'].x"),
+    ("equal elements change places", "STATE = [[], [], 'a']", "STATE[0], STATE[1] = STATE[1], STATE[0]"),
     ("reverse twice", _MIXED, "NUMBERS.reverse(); NUMBERS.reverse()"),
     ("move to the end and back", _MIXED, "ORDERED.move_to_end('a'); ORDERED.move_to_end('b')"),
     ("list grown and shrunk", _MIXED, "NUMBERS.extend(range(10000)); del NUMBERS[3:]"),
