@@ -117,6 +117,8 @@ class Engine:
             self.active.clear()
             self._window.clear()
             self._since.clear()
+            if self.watcher is not None:
+                self.watcher.stop()
             self.watcher = None
             self.finder.disarm()
 

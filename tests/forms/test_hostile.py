@@ -387,6 +387,26 @@ def test_a_removed_object_dies_by_the_next_check() -> None:
         assert gone() is None
 
 
+def test_a_replaced_object_dies_by_the_next_check() -> None:
+    source = "class Session:\n    user = None\nSTATE = {'s': Session()}\nNAME = Session()\nLIST = [Session()]"
+    with watching(source) as (module, guard):
+        gone = []
+        for n in range(3):
+            made = [module.Session() for _ in range(4)]
+            for session in made:
+                session.user = f"user {n}"
+            gone += [weakref.ref(session) for session in made]
+            with guard.request("r"):
+                module.STATE["s"], module.NAME, module.LIST[0], module.NAME.other = made
+            del made, session
+        with guard.request("s"):
+            module.STATE["s"] = module.NAME = module.LIST[0] = None
+        with guard.request("t"):
+            pass
+        gc.collect()
+        assert [ref() for ref in gone] == [None] * 12
+
+
 def test_weak_containers_let_their_members_go() -> None:
     source = """
 import weakref

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.content import fingerprint, own_dict, referents, settled
 from stateguard.watch.kinds import Kind, TypeInfo, TypeTable, is_a, module_of, mro, qualname
-from stateguard.watch.standin import StandIn
+from stateguard.watch.standin import StandIn, content_mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,16 +63,22 @@ class Digester:
         """
         if a is b:
             return True
+        if type(a) is StandIn or type(b) is StandIn:
+            return self._mark(a) == self._mark(b)
         if type(a) is not type(b):
             return False
         if type(a) is str or type(a) is bytes:
             return bool(a == b)
-        if type(a) is StandIn:
-            return bool(a.mark == b.mark)
         budget_a, budget_b = [NODES], [NODES]
         left = self._hash(a, budget_a, (), opaque_identity=True)
         right = self._hash(b, budget_b, (), opaque_identity=True)
         return left == right and budget_a[0] > 0 and budget_b[0] > 0
+
+    def _mark(self, value: Any) -> bytes | None:
+        """What tells the content of an array, or of the array that a stand-in stands for."""
+        if type(value) is StandIn:
+            return value.mark
+        return content_mark(value) if self._table.info(type(value)).tender else None
 
     def _hash(self, value: Any, budget: list[int], above: tuple[int, ...], opaque_identity: bool) -> bytes:
         state = blake2b(digest_size=8)

@@ -132,6 +132,12 @@ class Watcher:
         """The watched modules' globals, by module name."""
         return dict(self._matching())
 
+    def stop(self) -> None:
+        """Let go of everything that is watched."""
+        self._new_graph()
+        self._objects.clear()
+        self._settings = {}
+
     def check_patterns(self) -> None:
         """Look for names that are watched and do not exist, in the modules that are completely imported.
 
