@@ -282,6 +282,7 @@ def test_a_cycle_that_is_let_go_dies() -> None:
         assert gone() is None
 
 
+@pytest.mark.timeout(600)  # the baseline takes some ten microseconds per node, and machines are shared
 def test_a_million_nodes() -> None:
     state = [[i] for i in range(1_000_000)]
     with watching(STATE=state) as (module, guard):
