@@ -231,7 +231,7 @@ class Watched:
 
 LIMITS = settings(
     database=None,
-    max_examples=250,
+    max_examples=120,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
