@@ -109,3 +109,9 @@ def test_a_file_name_that_is_not_text_is_printed_in_every_format(leak):
     assert leak.run("--write-baseline", "base.json").exit_code == 0
     leak.run(cache=True)
     assert leak.run(cache=True).exit_code == 1
+
+
+def test_json_places_what_the_program_does_not_define_at_the_write(project):
+    project.write("app.py", "import os\n\n\ndef f(token):\n    os.environ['TOKEN'] = token\n")
+    [finding] = json.loads(project.run("--format", "json").stdout)["findings"]
+    assert finding["defined_at"] == {"file": "app.py", "line": 5}

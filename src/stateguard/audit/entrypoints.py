@@ -100,7 +100,7 @@ def find(program: Program, resolver: Resolver) -> EntryPoints:
                 _registered(program, resolver, found, module, facts, call, last)
             elif last in ("add_middleware", "Middleware", "middleware"):
                 _middleware(program, resolver, found, module, facts, call)
-            elif "lifespan" in call.kwargs or "on_startup" in call.kwargs:
+            elif "lifespan" in call.kwargs or "on_startup" in call.kwargs or last == "Process":
                 _startup_arguments(resolver, found, module, facts, call)
             elif last in ("before_request", "after_request", "teardown_request", "user_loader"):
                 _hook_call(resolver, found, module, facts, call, last)
@@ -281,7 +281,10 @@ def _mark_middleware(program: Program, found: EntryPoints, owner: str, facts: Cl
 def _startup_arguments(
     resolver: Resolver, found: EntryPoints, module: ModuleFacts, facts: FunctionFacts, call: Call
 ) -> None:
-    for name in ("lifespan", "on_startup", "on_shutdown"):
+    names = ["lifespan", "on_startup", "on_shutdown"]
+    if call.callee.endswith("Process"):
+        names.append("target")  # what a new process begins with
+    for name in names:
         for ref in call.kwargs.get(name, ()):
             if ref[0] in "gdmf":
                 for place in resolver.resolve(module, facts, ref):

@@ -34,7 +34,7 @@ class Reach:
         """``request``, ``startup`` (import time, start-up hooks, command lines) or ``unknown``."""
         if key in self.labels:
             return "request"
-        if key.endswith(MODULE_BODY):
+        if key.endswith(MODULE_BODY) or key in self.entries.startup:
             return "startup"
         if key in self._startup and key not in self._unknown:
             return "startup"

@@ -37,8 +37,8 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
         return None
     if one.op not in ATTRIBUTE_OPS and "." not in place.path:
         return None
-    if one.key == "*" and one.ref[0] == "p":
-        return None  # a ``__setattr__`` that passes everything on
+    if ".*" in place.path or (one.key == "*" and one.ref[0] == "p"):
+        return None  # an attribute by a computed name; a ``__setattr__`` that passes everything on
     base = place._replace(path="", receiver=None)
     outside = context.resolver.outside(base)
     if is_request_local(context, base) or any(o.startswith(_NOT_SHARED) for o in outside):

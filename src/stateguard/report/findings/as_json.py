@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import asdict
+from typing import Any
 
 from stateguard._version import __version__
-from stateguard.finding import SCHEMA_VERSION, AuditReport
+from stateguard.finding import SCHEMA_VERSION, AuditReport, Finding
 
 
 def render(report: AuditReport) -> str:
@@ -15,7 +16,7 @@ def render(report: AuditReport) -> str:
     document = {
         "version": SCHEMA_VERSION,
         "tool": {"name": "stateguard", "version": __version__},
-        "findings": [one.to_dict() for one in report.findings],
+        "findings": [_finding(one) for one in report.findings],
         "missed": [asdict(one) for one in report.missed],
         "summary": {
             "files": report.files,
@@ -32,3 +33,10 @@ def render(report: AuditReport) -> str:
         },
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _finding(one: Finding) -> dict[str, Any]:
+    row = one.to_dict()
+    # What the program does not define (``os.environ``) has no other place than the one that writes it.
+    row["defined_at"] = row["defined_at"] or {"file": one.file, "line": one.line}
+    return row
