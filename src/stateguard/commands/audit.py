@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from stateguard.audit import AuditOptions
 from stateguard.audit.baseline import Baseline
@@ -177,6 +176,8 @@ def _with_progress(paths: list[Path], options: AuditOptions, silent: bool) -> Au
     errors = Console(stderr=True)
     if silent or not errors.is_terminal:
         return run_audit(paths, options)
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # slow to import
+
     columns = (TextColumn("[bold]Reading"), BarColumn(), MofNCompleteColumn(), TextColumn("files"))
     with Progress(*columns, console=errors, transient=True) as bar:
         task = bar.add_task("", total=None, visible=False)

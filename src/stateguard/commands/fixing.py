@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
-from rich.syntax import Syntax
 from rich.text import Text
 
 from stateguard.errors import StateGuardError
@@ -57,6 +56,8 @@ def fix_findings(
 
 
 def _show(diffs: dict[str, str], console: Console) -> None:
+    from rich.syntax import Syntax  # slow to import, and only needed here
+
     for text in diffs.values():
         if console.is_terminal:
             console.print(Syntax(text, "diff", theme="ansi_dark", background_color="default"))

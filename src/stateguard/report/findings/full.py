@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.console import Console, Group, RenderableType
-from rich.syntax import Syntax
 from rich.text import Text
 
 from stateguard.finding import Finding, MissedLeak
@@ -99,6 +98,8 @@ def _highlighted(line: str, colors: bool) -> Text:
     line = line.expandtabs(4)
     if not colors:
         return Text(line)
+    from rich.syntax import Syntax  # takes longer to import than most audits take
+
     text = Syntax("", "python", theme=_CODE_THEME, background_color="default").highlight(line)
     text.rstrip()
     return text
