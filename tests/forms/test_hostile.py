@@ -408,6 +408,20 @@ def test_a_replaced_object_dies_by_the_next_check() -> None:
         assert [ref() for ref in gone] == [None] * 12
 
 
+def test_changes_of_one_check_are_told_apart() -> None:
+    """A node that changed before, alone, and others that now change with it."""
+    with watching("A, B = ['a'], ['b', 'b']\nC = {'c': 1, 'd': 2, 'e': 3}") as (module, guard):
+        with guard.request("first"):
+            module.A.clear()
+        with guard.request("second"):
+            module.A.append("x")
+            module.B.append("x")
+            module.C["f"] = "x"
+        sizes = {leak.path: leak.after.partition(" (")[0] for leak in guard.leaks[1:]}
+        assert sizes[f"{NAME}.A"] == "list of 1 item"
+        assert sizes[f"{NAME}.B"] == "list of 3 items"
+
+
 def test_weak_containers_let_their_members_go() -> None:
     source = """
 import weakref

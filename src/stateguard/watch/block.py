@@ -190,6 +190,8 @@ class Block:
             self.nodes[i], self.infos[i], self.parents[i] = node, info, parent
         else:
             i = len(self.nodes)
+            if i == 1:
+                self.refs = self.refs[:]  # of a single node it is shared with what was read of the node
             self.nodes.append(node)
             self.infos.append(info)
             self.parents.append(parent)

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.edges import Anchor
@@ -39,12 +40,11 @@ def add_process_roots(graph: Graph) -> None:
     loggers: dict[str, Any] = {"": logging.root}
     loggers.update(logging.root.manager.loggerDict)
     for name, logger in sorted(loggers.items()):
-        own = logger.__dict__ if isinstance(logger, logging.Logger) else None
-        if type(own) is dict and not name.startswith("stateguard"):
+        if isinstance(logger, logging.Logger) and not name.startswith("stateguard"):
             label = f"logging.getLogger({name!r})" if name else "logging.root"
-            graph.add_root(
-                own, Anchor(label, namespace=True), TypeInfo(dict, Kind.DICT, only=_LOGGER), cold=True
-            )
+            # The logger, not its dictionary: on CPython 3.13 only the logger itself refers to its attributes.
+            info = replace(graph.table.expanded(type(logger)), only=_LOGGER)
+            graph.add_root(logger, Anchor(label), info, cold=True)
 
 
 _SIGNALS = sorted(map(int, signal.valid_signals() - {signal.SIGINT}))

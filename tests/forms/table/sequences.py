@@ -155,7 +155,7 @@ _buffer("numpy: copyto", _NUMPY, "np.copyto(STATE, 7)")
 _buffer("numpy: put", _NUMPY, "np.put(STATE, [0], 9)")
 _buffer("numpy: flat", _NUMPY, "STATE.flat[2] = 9")
 _buffer("numpy: a view that the request makes", _NUMPY, "view = STATE[1:3]; view[:] = 9")
-_buffer("numpy: shape", _NUMPY, "STATE.shape = (2, 3)")
+_buffer("numpy: shape", _NUMPY, "STATE.resize((2, 3), refcheck=False)")
 _buffer("numpy: resize", _NUMPY + ".copy()", "STATE.resize(8, refcheck=False)")
 _buffer("numpy: transposed", "import numpy as np\nSTATE = np.zeros((2, 3))", "STATE.T[0, 1] = 9")
 _buffer("numpy: record", "import numpy as np\nSTATE = np.zeros(2, dtype=[('a', 'i4'), ('b', 'f8')])",
