@@ -11,6 +11,7 @@ from stateguard._version import __version__
 SUBCOMMANDS: dict[str, str] = {
     "audit": "stateguard.commands.audit:audit",
     "rule": "stateguard.commands.rule:rule",
+    "run": "stateguard.commands.run:run",
 }
 """Command names and where they are. To add one: write its module and add a line here."""
 
