@@ -25,6 +25,15 @@ HOLE: tuple[()] = ()
 
 _HOLE_INFO = TypeInfo(tuple, Kind.TUPLE)
 
+END = object()
+"""Ends the references of a node that may grow or shrink. Without it, what moves from the end of one node to
+the beginning of the next would leave the flat list as it was."""
+
+_ENDER = (END,)
+"""Has :data:`END` as its only reference: put after such a node among those whose references are asked for."""
+
+_GROWING = frozenset({Kind.LIST, Kind.DEQUE, Kind.DICT, Kind.ORDERED, Kind.SET, Kind.CELL, Kind.CACHE})
+
 CAPACITY = 512
 """Nodes per block: large enough to make a check cheap, small enough to make a change cheap to absorb."""
 
@@ -42,6 +51,7 @@ class Block:
 
     __slots__ = (
         "_args",
+        "_ended",
         "_has_subclasses",
         "_keyed",
         "_keys",
@@ -67,6 +77,7 @@ class Block:
         self.soften = soften
         self._starts = array("q", (0,))
         self._kstarts = array("q", (0,))
+        self._ended = bytearray()
         self._keys: list[Any] = []
         self._odd: dict[int, Content] = {}
         self._args: tuple[Any, ...] = ()
@@ -86,7 +97,15 @@ class Block:
 
     def seal(self) -> None:
         """Prepare the next checks after nodes came or went."""
-        self._args = tuple(self.nodes)
+        if any(self._ended):
+            args: list[Any] = []
+            for node, ended in zip(self.nodes, self._ended, strict=True):
+                args.append(node)
+                if ended:
+                    args.append(_ENDER)
+            self._args = tuple(args)
+        else:
+            self._args = tuple(self.nodes)
         starts = self._kstarts
         keyed = [i for i in range(len(self.nodes)) if starts[i + 1] > starts[i]]
         self._keyed = tuple(self.nodes[i] for i in keyed)
@@ -148,7 +167,7 @@ class Block:
                 continue
             mine = now if len(self.nodes) == 1 else self._referents(node)
             n = len(mine)
-            if n != starts[i + 1] - starts[i] or not same_run(mine, 0, refs, starts[i], n):
+            if n != starts[i + 1] - starts[i] - self._ended[i] or not same_run(mine, 0, refs, starts[i], n):
                 found.append((i, mine))
         seen = {i for i, _ in found}
         kstarts = self._kstarts
@@ -175,7 +194,9 @@ class Block:
         odd = self._odd.get(i)
         if odd is not None:
             return odd
-        values = self.refs if len(self.nodes) == 1 else self.refs[self._starts[i] : self._starts[i + 1]]
+        values = self.refs
+        if len(self.nodes) > 1:
+            values = values[self._starts[i] : self._starts[i + 1] - self._ended[i]]
         keys = None
         if self.infos[i].kind is Kind.DICT:
             keys = self._keys[self._kstarts[i] : self._kstarts[i + 1]]
@@ -197,23 +218,23 @@ class Block:
             self.parents.append(parent)
             self._starts.append(self._starts[-1])
             self._kstarts.append(self._kstarts[-1])
+            self._ended.append(False)
+            if i == 1:  # the first is alone no longer, and its references are no longer to be shared
+                self.refs = list(self.refs)
+                self._put(0, list(self.refs), bool(self._kstarts[1]))
         self.replace(i, refs, content)
 
     def replace(self, i: int, refs: list[Any], content: Content) -> None:
         """Note what node ``i`` refers to now."""
         if self.soften is not None:
             refs = self.soften(refs)
-        if len(self.nodes) == 1:
-            self.refs = refs
-            self._starts[1] = len(refs)
-        else:
-            self._splice(self.refs, self._starts, i, refs)
         keys: list[Any] = []
         if content.keys is not None and self.infos[i].kind is Kind.DICT:
             # A table with other than string keys reports keys and values: no second pass needed.
             general = self.infos[i].exact and len(refs) == 2 * len(content.keys)
             if not general:
                 keys = content.keys
+        self._put(i, refs, bool(keys))
         self._splice(self._keys, self._kstarts, i, keys)
         if content.plain and (content.keys is None or len(keys) == len(content.keys)):
             self._odd.pop(i, None)
@@ -222,6 +243,16 @@ class Block:
                 content.values = self.soften(content.values)
             self._odd[i] = content
         self._stale = True
+
+    def _put(self, i: int, refs: list[Any], keyed: bool) -> None:
+        if len(self.nodes) == 1:
+            self.refs = refs
+            self._starts[1] = len(refs)
+            return
+        # A dictionary whose keys are compared as well needs no end: its keys have one with its neighbours'.
+        ended = not keyed and self.infos[i].kind in _GROWING
+        self._splice(self.refs, self._starts, i, [*refs, END] if ended else refs)
+        self._ended[i] = ended
 
     @staticmethod
     def _splice(flat: list[Any], starts: array[int], i: int, part: list[Any]) -> None:

@@ -57,12 +57,12 @@ def _is_dead(value: Any) -> bool:
     return is_a(value, weakref.ref) and weakref.ref.__call__(value) is None
 
 
-def _canonical(key: Any) -> Any:
+def _canonical(key: Any, depth: int = 4) -> Any:
     """A key that compares as the mapping would, for atoms; by identity for anything else."""
     if id(type(key)) in _ATOMS or key is None:
         return type(key), key
-    if type(key) is tuple:
-        return tuple(_canonical(part) for part in key)
+    if type(key) is tuple and depth:
+        return tuple(_canonical(part, depth - 1) for part in key)
     return id(key)
 
 

@@ -218,6 +218,8 @@ class Digester:
         atom = type(value)
         if atom is str or atom is bytes:
             return repr(value[:80]) + ("..." if len(value) > 80 else "")
+        if atom is int and value.bit_length() > 256:
+            return f"{hex(value)[:77]}..."  # in decimal, it takes long, and is forbidden from 4,300 digits on
         if value is None or atom is bool or id(atom) in _NUMBERS:
             return repr(value)[:80]
         info = self._table.info(atom)
@@ -285,7 +287,8 @@ def _atom(value: Any, whole: bool = False) -> bytes | None:
     if id(cls) in _NUMBERS:
         return repr(value).encode()
     if cls is types.FunctionType:
-        name = f"{value.__module__}.{value.__qualname__}"
+        module = value.__module__ if type(value.__module__) is str else ""  # anything may be put there
+        name = f"{module}.{value.__qualname__}"
         return name.encode("utf-8", "backslashreplace")
     return None
 

@@ -481,6 +481,26 @@ class Graph:
         """Know ``node`` through ``parent`` from now on."""
         self._set_parent(node, parent)
 
+    def find_way(self, node: Any) -> bool:
+        """Know ``node`` and those on the way to it by a shortest way from an anchor. Slow: a walk."""
+        if node not in self:
+            return False
+        roots = [obj for block in self._all_blocks() for obj in block.nodes if id(obj) in self._anchored]
+        through: dict[int, Any] = dict.fromkeys(map(id, roots))
+        todo = deque(roots)
+        while todo and id(node) not in through:
+            holder = todo.popleft()
+            for child in self.children(holder):
+                if id(child) not in through:
+                    through[id(child)] = holder
+                    todo.append(child)
+        if id(node) not in through:
+            return False
+        while type(self.parent(node)) is not Anchor and through[id(node)] is not None:
+            self.adopt_parent(node, through[id(node)])
+            node = through[id(node)]
+        return True
+
     def _all_blocks(self) -> Iterable[Block]:
         yield from self.hot
         yield from self.blocks

@@ -38,6 +38,12 @@ class Paths:
 
     def locate(self, node: Any) -> tuple[str, str] | None:
         """``(path, root)`` of a node, or ``None`` when nothing watched leads to it any more."""
+        found = self._up(node)
+        if found is None and self._graph.find_way(node):
+            found = self._up(node)  # it was moved, and those it was met through lead to one another only
+        return found
+
+    def _up(self, node: Any) -> tuple[str, str] | None:
         parts: list[str] = []
         label = ""
         seen: set[int] = set()
@@ -103,7 +109,7 @@ class Paths:
             return node is parent.__dict__
         return content.own is node
 
-    def key(self, key: Any) -> str:
+    def key(self, key: Any, depth: int = 4) -> str:
         """A mapping's key as it may be shown."""
         if type(key) is str:
             if self._show or (_NAME.match(key) and not _TOKEN.match(key)):
@@ -116,8 +122,8 @@ class Paths:
             key is None or type(key) is bool or type(key) is float or (type(key) is int and abs(key) < 10**6)
         ):
             return repr(key)
-        elif type(key) is tuple and len(key) <= 4:
-            return "(" + ", ".join(self.key(part) for part in key) + ")"
+        elif type(key) is tuple and len(key) <= 4 and depth:
+            return "(" + ", ".join(self.key(part, depth - 1) for part in key) + ")"
         return f"<{qualname(type(key))} #{self._digester.digest(key)[:6]}>"
 
     def item(self, node: Any, key: Any) -> str:
@@ -125,7 +131,7 @@ class Paths:
         owner = self._graph.parent(node)
         if type(owner) is types.FunctionType and owner.__kwdefaults__ is node:
             return f"({key}=)"
-        if type(key) is str and self.is_namespace(node):
+        if type(key) is str and key.isidentifier() and self.is_namespace(node):
             return f".{key}"
         return f"[{self.key(key)}]"
 
