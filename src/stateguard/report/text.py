@@ -58,7 +58,7 @@ def _what(leak: Leak) -> str:
 
 def _where(location: Location | None) -> str:
     if location is None:
-        return 'line not known yet: the next time it happens, it will be (locate="always" finds it at once)'
+        return 'line not traced this time (locate="auto" traces it from now on, "always" from the start)'
     via = f"  (written by {location.via})" if location.via else ""
     source = f"   {location.source.strip()}" if location.source else ""
     return f"{short_file(location.file)}:{location.line} in {location.function}{via}{source}"
