@@ -372,10 +372,13 @@ class Engine:
         self._looking = True
         started = perf_counter_ns()
         try:
-            seen = watcher.check() if self.pace.gait != "strict" else []
+            strict = self.pace.gait == "strict"
+            seen = [] if strict else watcher.check()
             seen += watcher.check_cold() + watcher.check_settings()
             if seen:
-                self._judge_and_record(seen, list(self._window.values()), locate=_nowhere)
+                # When looks are less close, code outside any request may have done it before this one came.
+                suspects = list(self._window.values())
+                self._judge_and_record(seen, suspects, unproven=not strict, locate=_nowhere)
             self._window = {**self.active, **{id(running): running for running in self.ledger.running()}}
         except Exception:
             self._failed("comparing shared state")
@@ -408,13 +411,17 @@ class Engine:
             together = {id(request): request for request in (*candidates, *self._since.values())}
             self._judge_and_record(seen, list(together.values()), unproven=True, locate=_nowhere)
             return
+        watcher = self.watcher
+        outsiders = (
+            watcher is not None and len(candidates) == 1 and self.ledger.outsiders(watcher.table.watches)
+        )
         if strict:
-            self._judge_and_record(seen, candidates)
+            self._judge_and_record(seen, candidates, unproven=outsiders)
             return
         # Before the stretch, only what had changed before was compared. Anything else may have been written
         # by code outside any request: the first time is no proof.
         self._judge_and_record([one for one in seen if one.fresh], candidates, unproven=True)
-        self._judge_and_record([one for one in seen if not one.fresh], candidates)
+        self._judge_and_record([one for one in seen if not one.fresh], candidates, unproven=outsiders)
 
     def _judge_and_record(
         self,

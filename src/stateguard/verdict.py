@@ -73,7 +73,8 @@ class Judge:
         location: Location | None,
     ) -> Leak:
         change = seen.change
-        data = sole.data if sole is not None else None
+        # Alone, though perhaps not proven: only what it brought can tell how bad the change is.
+        data = candidates[0].data if len(candidates) == 1 else None
         severity, reason = self._rater.rate(seen, data)
         confidence: Confidence = "exact" if sole is not None else "suspected"
         suspects: tuple[RequestInfo, ...] = ()

@@ -14,6 +14,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from stateguard.attribution.clocks import Clocks
+from stateguard.attribution.outsiders import Outsiders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,12 +39,13 @@ def _able(stack: list[GuardedRequest]) -> list[GuardedRequest]:
 class Ledger:
     """Running stretches by thread. The caller holds the guard's lock."""
 
-    __slots__ = ("_clocks", "_earlier", "_latest", "_stacks", "blamed", "ident")
+    __slots__ = ("_clocks", "_earlier", "_latest", "_outsiders", "_stacks", "blamed", "ident")
 
     def __init__(self) -> None:
         self.ident = _thread_identity()
         self._stacks: dict[int, list[GuardedRequest]] = {}
         self._clocks = Clocks()
+        self._outsiders = Outsiders(self.ident)
         self._latest: dict[int, int] = {}
         self._earlier: dict[int, int] = {}
         self.blamed: list[int] = []
@@ -83,7 +85,9 @@ class Ledger:
         between the two, wherever the threads were switched.
         """
         self._earlier = self._latest
-        self._latest = self._clocks.read(self._stacks) if len(self._stacks) > 1 else {}
+        others = len(self._stacks) > 1 or (self._stacks and not self.here())
+        self._latest = self._clocks.read(self._stacks) if others else {}
+        self._outsiders.about_to_look()
 
     def running(self, alibi: Callable[[int], bool] | None = None) -> list[GuardedRequest]:
         """The requests that can have written what the comparison has just shown, each once.
@@ -91,7 +95,7 @@ class Ledger:
         ``alibi`` tells of a thread whether other evidence rules it out.
         """
         self.blamed = list(self._stacks)
-        if len(self._stacks) == 1:
+        if len(self._stacks) == 1 and self.here():
             return _able(next(iter(self._stacks.values())))
         now = self._clocks.read(self._stacks)
         me = self.ident()
@@ -103,6 +107,10 @@ class Ledger:
                 continue
             found.update((id(request), request) for request in _able(stack))
         return list(found.values())
+
+    def outsiders(self, watched: Callable[[object], bool]) -> bool:
+        """Whether watched code outside any request may have written what the comparison has just shown."""
+        return self._outsiders.may_have_run(self._stacks, watched)
 
     def here(self) -> bool:
         """Whether a stretch is under way on this thread."""

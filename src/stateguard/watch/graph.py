@@ -167,12 +167,13 @@ class Graph:
     def check(self, keys: bool = True) -> list[Difference]:
         """Look at every node but the cold ones; return those that differ, and remember how they are now.
 
-        Without ``keys``, a key renamed while its value stays is left for the next full check to find.
+        Without ``keys``, a key renamed while its value stays is left for the next full check to find, unless
+        the node has changed before: :meth:`check_hot` would find it, and blame those who are running then.
         """
         found: list[Difference] = []
         removed: list[Any] = []
         # Absorbing rearranges the blocks: look at all of them first.
-        for block in [block for block in self.hot if not block.clean(keys)]:
+        for block in [block for block in self.hot if not block.clean()]:
             self._absorb(block, found, removed)
         for block in [block for block in self.blocks if not block.clean(keys)]:
             self._absorb(block, found, removed, fresh=True)
