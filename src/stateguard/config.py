@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from stateguard.leak import Leak
+    from stateguard.report.sink import Sink
 
 Mode = Literal["on", "scope-only", "off"]
 Locate = Literal["auto", "always", "never"]
@@ -39,6 +40,8 @@ class Config:
     keep: int = 1000
     budget: float = 0.05
     surfaces: Mapping[str, tuple[str, ...]] | None = None
+    report_to: str | None = None
+    sinks: tuple[Sink, ...] = ()
 
 
 class Options(TypedDict, total=False):
@@ -57,6 +60,8 @@ class Options(TypedDict, total=False):
     keep: int
     budget: float
     surfaces: Mapping[str, tuple[str, ...]] | None
+    report_to: str | os.PathLike[str] | None
+    sinks: Sequence[Sink]
 
 
 _WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -78,6 +83,7 @@ _ENVIRONMENT = (
     "show_values",
     "keep",
     "budget",
+    "report_to",
 )
 
 
@@ -175,6 +181,18 @@ def _checked(name: str, value: Any, source: str) -> Any:
     elif name == "session_factory":
         if value is not None and not callable(value):
             raise wrong("a callable without arguments, such as a dataclass")
+    elif name == "report_to":
+        if value is not None:
+            if not isinstance(value, (str, os.PathLike)) or not os.fspath(value) or "://" in os.fspath(value):
+                raise wrong("the path of a directory")
+            value = os.fspath(value)
+    elif name == "sinks":
+        if not isinstance(value, (list, tuple)):
+            raise wrong("a list of sinks")
+        for sink in value:
+            if not callable(getattr(sink, "leak", None)) or not callable(getattr(sink, "close", None)):
+                raise wrong("sinks, which have the methods leak(leak, seen) and close()")
+        return tuple(value)
     elif name != "surfaces":
         raise ConfigError(f"unknown option {name!r} in {source}")
     return cast("Any", value)

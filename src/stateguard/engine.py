@@ -25,12 +25,13 @@ from stateguard.reporter import Reporter, say
 from stateguard.watch.watcher import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from stateguard.attribution.request import GuardedRequest
     from stateguard.config import Config
     from stateguard.leak import Location
+    from stateguard.report.sink import Sink
     from stateguard.verdict import Judge
     from stateguard.watch.watcher import Seen
 
@@ -57,8 +58,8 @@ def _suspect(suspects: dict[int, GuardedRequest], request: GuardedRequest) -> No
 class Engine:
     """Watches, attributes and records for one guard."""
 
-    def __init__(self, config: Config, judge: Callable[[Watcher], Judge]) -> None:
-        self.reporter = Reporter(config, self.note_failure)
+    def __init__(self, config: Config, judge: Callable[[Watcher], Judge], sinks: Sequence[Sink] = ()) -> None:
+        self.reporter = Reporter(config, sinks, self.note_failure)
         self.watcher: Watcher | None = Watcher(
             config.watch,
             surfaces=config.surfaces,
@@ -121,6 +122,14 @@ class Engine:
                 self.watcher.stop()
             self.watcher = None
             self.finder.disarm()
+        self.say_everything()
+        self.reporter.close()
+
+    def say_everything(self) -> None:
+        """Hand on the counts that are held back."""
+        with self._lock:
+            pending = self.reporter.take(all=True)
+        self.reporter.act(pending)
 
     def after_fork(self) -> None:
         """In a forked worker nobody is being served yet, and the parent's lock means nothing."""
@@ -266,7 +275,7 @@ class Engine:
         request.active = False
         self.active.pop(id(request), None)
         self.pace.flying(len(self.active))
-        if self.reporter.pending:
+        if self.reporter.pending or self.reporter.behind():
             self._flush()
 
     def abandon(self, request: GuardedRequest) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import weakref
@@ -23,6 +24,7 @@ from stateguard.engine import Engine
 from stateguard.errors import ConfigError, SharedStateMutated
 from stateguard.leak import RequestInfo
 from stateguard.rating import Rater
+from stateguard.report.jsonl import JsonLines
 from stateguard.report.text import render_leak, render_summary
 from stateguard.scope import Scope, open_scope
 from stateguard.verdict import Judge
@@ -56,7 +58,9 @@ class Guard:
     settings out. ``show_values`` shows values in previews instead of their type and size. ``keep`` bounds
     :attr:`leaks`. ``surfaces`` adds to the table of third-party client attributes that are state. ``budget``
     is the share of time that looking may take before the guard looks less closely (0.05; 1 means never; it
-    is not applied with ``locate="always"`` or ``on_leak="raise"``).
+    is not applied with ``locate="always"`` or ``on_leak="raise"``). ``report_to`` is a directory that leaks
+    of every severity are written to, for ``stateguard report``; ``sinks`` are other places
+    (:class:`~stateguard.report.sink.Sink`).
 
     Every option can also be set by ``STATEGUARD_<OPTION>`` or in ``[tool.stateguard]``.
 
@@ -73,7 +77,10 @@ class Guard:
         self._allow = AllowList(self.config.allow)
         self.engine: Engine | None = None
         if self.mode == "on":
-            self.engine = Engine(self.config, self._make_judge)
+            sinks = list(self.config.sinks)
+            if self.config.report_to is not None:
+                sinks.append(JsonLines(self.config.report_to))
+            self.engine = Engine(self.config, self._make_judge, sinks)
             # Called for every step of every request: without a detour.
             self.begin, self.end = self.engine.begin, self.engine.end
         _guards.add(self)
@@ -301,6 +308,13 @@ class Guard:
 def _restart_guards() -> None:
     for guard in list(_guards):
         guard._after_fork()
+
+
+@atexit.register
+def _say_everything() -> None:
+    for guard in list(_guards):
+        if guard.engine is not None:
+            guard.engine.say_everything()
 
 
 if hasattr(os, "register_at_fork"):

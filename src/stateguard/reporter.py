@@ -8,17 +8,19 @@ import traceback
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stateguard.leak import at_least
 from stateguard.report.text import counted, fields, render_leak
+from stateguard.report.thinning import Thinning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from stateguard.attribution.request import GuardedRequest
     from stateguard.config import Config
     from stateguard.leak import Leak
+    from stateguard.report.sink import Sink
 
 logger = logging.getLogger("stateguard")
 
@@ -28,42 +30,57 @@ DISTINCT = 1000
 """Distinct leaks that are counted."""
 
 
+class Notice(NamedTuple):
+    """Something to be said. ``news`` is the count that the log is to give, 0 if it is to be silent."""
+
+    leak: Leak
+    seen: int
+    news: int
+    for_sinks: bool
+
+
 class Reporter:
     """Records under the guard's lock, acts without it: a log handler or a callable may take its time."""
 
-    def __init__(self, config: Config, complain: Callable[[str], None]) -> None:
+    def __init__(self, config: Config, sinks: Sequence[Sink], complain: Callable[[str], None]) -> None:
         self._config = config
         self._complain = complain
+        self._sinks = list(sinks)
+        self._thinning = Thinning()
         self.leaks: deque[Leak] = deque(maxlen=config.keep)
         self.counts: dict[str, int] = {}
         self.latest: dict[str, Leak] = {}
-        self.pending: list[tuple[Leak, int]] = []
+        self.pending: list[Notice] = []
         self.raises = config.on_leak == "raise"
 
     def record(self, leak: Leak, sole: GuardedRequest | None) -> None:
         """Note a leak, proven against ``sole`` if there is one."""
         if leak.restored:
             self._restore(leak)
+            if self._sinks:
+                self.pending.append(Notice(leak, max(1, self.counts.get(leak.id, 1)), 0, True))
             return
         key = leak.id
         n = self.counts.get(key, 0) + 1
+        news = n if n == 1 or (n >= 10 and str(n).strip("0") == "1") else 0
         known = self.latest.get(key)
         if known is None or at_least(leak.severity, known.severity):
-            news = known is not None and (
+            if known is not None and (
                 known.severity != leak.severity  # it has turned out to be worse than it looked
                 or (known.location is None and leak.location is not None)  # its line is known now
-            )
-            if news:
-                self.pending.append((leak, 1))
+            ):
+                news = 1
             if known is None or leak.location is not None or known.location is None:
                 self.latest[key] = leak
         self.counts[key] = n
         if len(self.counts) > DISTINCT:  # names made up per request: the oldest are reported anew
             oldest = next(iter(self.counts))
             del self.counts[oldest], self.latest[oldest]
+            self._thinning.forget(oldest)
         self.leaks.append(leak)
-        if n == 1 or (n >= 10 and str(n).strip("0") == "1"):
-            self.pending.append((leak, n))
+        for_sinks = bool(self._sinks) and self._thinning.passes(leak, n)
+        if news or for_sinks:
+            self.pending.append(Notice(leak, n, news, for_sinks))
         if self.raises and sole is not None and at_least(leak.severity, self._config.threshold):
             sole.violations.append(leak)
 
@@ -75,18 +92,39 @@ class Reporter:
         if self.latest.get(leak.id) is not None:
             self.latest[leak.id] = leak
 
-    def take(self) -> list[tuple[Leak, int]]:
-        """What is to be said now; the lock is held."""
+    def behind(self) -> bool:
+        """Whether counts have been held back from the sinks for long enough. Needs no lock."""
+        return self._thinning.due()
+
+    def take(self, all: bool = False) -> list[Notice]:
+        """What is to be said now, or ``all`` that ever will be; the lock is held."""
         pending, self.pending = self.pending, []
+        if all or self._thinning.due():
+            pending += [Notice(leak, seen, 0, True) for leak, seen in self._thinning.release()]
         return pending
 
-    def act(self, pending: list[tuple[Leak, int]]) -> None:
+    def act(self, pending: list[Notice]) -> None:
         """Say it; no lock is held."""
-        for leak, n in pending:
+        for notice in pending:
+            if notice.news:
+                try:
+                    self._act(notice.leak, notice.news)
+                except Exception:
+                    self._complain("reporting a leak")
+            if notice.for_sinks:
+                for sink in self._sinks:
+                    try:
+                        sink.leak(notice.leak, notice.seen)
+                    except Exception:
+                        self._complain(f"handing a leak to {type(sink).__name__}")
+
+    def close(self) -> None:
+        """Close the sinks; no lock is held."""
+        for sink in self._sinks:
             try:
-                self._act(leak, n)
+                sink.close()
             except Exception:
-                self._complain("reporting a leak")
+                self._complain(f"closing {type(sink).__name__}")
 
     def _act(self, leak: Leak, n: int) -> None:
         action = self._config.on_leak

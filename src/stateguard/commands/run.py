@@ -21,12 +21,14 @@ MODES = ("off", "scope-only", "log", "raise")
 @click.option("--mode", type=click.Choice(MODES), help="What to do [default: $STATEGUARD_MODE, or log].")
 @click.option("--allow", multiple=True, metavar="PATH", help="State that requests may change; with globs.")
 @click.option("--threshold", type=click.Choice(SEVERITIES), help="Alarm from this severity on.")
+@click.option("--report-to", metavar="DIRECTORY", help="Write every leak there, for `stateguard report`.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
     watch: tuple[str, ...],
     mode: str | None,
     allow: tuple[str, ...],
     threshold: str | None,
+    report_to: str | None,
     command: tuple[str, ...],
 ) -> None:
     """Start COMMAND with a guard around the application that it serves, in every worker.
@@ -43,6 +45,7 @@ def run(
         "mode": mode or "",
         "allow": ",".join(allow),
         "threshold": threshold or "",
+        "report_to": os.path.abspath(report_to) if report_to else "",
     }
     options = {name: value for name, value in given.items() if value}
     _check(options)

@@ -1,0 +1,59 @@
+"""``stateguard report``: the leaks of all workers and hosts, as a table, JSON or a page."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from stateguard.leak import SEVERITIES, at_least
+from stateguard.report.merge import Distinct, Merged, read_leaks
+from stateguard.report.table import render
+
+
+@click.command()
+@click.argument("places", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--min-severity", type=click.Choice(SEVERITIES), default="low", show_default=True,
+    help="Leave out what is milder.",
+)  # fmt: skip
+@click.option("--exit-code", is_flag=True, help="Exit with 1 when there is a leak to show.")
+def report(places: tuple[Path, ...], as_json: bool, min_severity: Any, exit_code: bool) -> None:
+    """Merge the leaks in PLACES: directories that guards report to (report_to=), or files from there."""
+    merged = read_leaks(places)
+    every = merged.worst_first()
+    shown = [one for one in every if at_least(one.leak.severity, min_severity)]
+    if as_json:
+        json.dump(_as_json(merged, shown), sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        _print(merged, shown, len(every) - len(shown), min_severity)
+    if shown and exit_code:
+        raise SystemExit(1)
+
+
+def _as_json(merged: Merged, shown: list[Distinct]) -> dict[str, Any]:
+    leaks = [
+        {**one.leak.to_dict(), "count": one.count, "first": one.first, "last": one.last, "seen": one.seen}
+        for one in shown
+    ]
+    return {"leaks": leaks, "lines": merged.lines, "unreadable": merged.unreadable}
+
+
+def _print(merged: Merged, shown: list[Distinct], milder: int, min_severity: str) -> None:
+    console = Console(highlight=False)
+    if shown:
+        console.print(render(shown))
+    processes = {process for one in merged.leaks.values() for process in one.seen}
+    words = [f"{len(shown)} distinct leaks, {sum(one.count for one in shown)} occurrences"]
+    words.append(f"{len(processes)} processes")
+    if milder:
+        words.append(f"{milder} milder than {min_severity} left out")
+    if merged.unreadable:
+        words.append(f"{merged.unreadable} lines could not be read")
+    console.print("; ".join(words), style="bold" if shown else "green")

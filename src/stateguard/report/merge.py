@@ -1,0 +1,125 @@
+"""Many files of JSON lines, from workers and hosts, as one list of distinct leaks.
+
+Leaks are the same when their :attr:`Leak.id <stateguard.leak.Leak.id>` is. A process writes down how often it
+has seen each, so counts add up although frequent leaks are thinned out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stateguard.errors import ConfigError
+from stateguard.leak import SEVERITIES, Leak
+from stateguard.report.record import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+LINE = 4_000_000
+"""Bytes of a line; a longer one was not written by stateguard."""
+
+OCCURRENCES = 5
+"""Latest occurrences of each leak that are kept."""
+
+
+@dataclass(slots=True)
+class Distinct:
+    """One leak, wherever it was seen."""
+
+    id: str
+    leak: Leak
+    """Its most telling occurrence: worst severity, then one whose line is known, then the most company."""
+    first: float
+    last: float
+    seen: dict[str, int] = field(default_factory=dict)
+    """How often, per process."""
+    occurrences: deque[Leak] = field(default_factory=lambda: deque(maxlen=OCCURRENCES))
+
+    @property
+    def count(self) -> int:
+        """How often, in all processes."""
+        return sum(self.seen.values())
+
+
+@dataclass(slots=True)
+class Merged:
+    """What a number of files say."""
+
+    leaks: dict[str, Distinct] = field(default_factory=dict)
+    lines: int = 0
+    unreadable: int = 0
+    """Lines that are no leaks, such as one that a full disk has cut."""
+
+    def worst_first(self) -> list[Distinct]:
+        """The distinct leaks, worst severity first, then most frequent."""
+        return sorted(
+            self.leaks.values(), key=lambda one: (-SEVERITIES.index(one.leak.severity), -one.count, one.id)
+        )
+
+    def add(self, leak: Leak, seen: int, process: str) -> None:
+        """One more occurrence."""
+        key = leak.id
+        known = self.leaks.get(key)
+        if known is None:
+            known = self.leaks[key] = Distinct(key, leak, leak.time, leak.time)
+        elif _telling(leak) >= _telling(known.leak):
+            known.leak = leak
+        known.first = min(known.first, leak.time)
+        known.last = max(known.last, leak.time)
+        known.seen[process] = max(known.seen.get(process, 0), seen)
+        known.occurrences.append(leak)
+
+
+def _telling(leak: Leak) -> tuple[int, bool, bool, int, float]:
+    return (
+        SEVERITIES.index(leak.severity),
+        leak.location is not None,
+        leak.confidence == "exact",
+        len(leak.in_flight),
+        leak.time,
+    )
+
+
+def read_leaks(places: Iterable[Path]) -> Merged:
+    """Merge files, and the ``*.jsonl`` files in directories.
+
+    Raises :class:`~stateguard.errors.ConfigError` for a place that is not there or cannot be read. Lines
+    that are no leaks are counted, not fatal: the last line of a crashed machine may be cut.
+    """
+    merged = Merged()
+    for place in places:
+        for file in _files(place):
+            try:
+                _read(file, merged)
+            except OSError as error:
+                raise ConfigError(f"cannot read {file}: {error.strerror or error}") from error
+    return merged
+
+
+def _files(place: Path) -> Iterator[Path]:
+    if place.is_dir():
+        yield from sorted(place.rglob("*.jsonl"))
+    elif place.exists():
+        yield place
+    else:
+        raise ConfigError(f"there is no file or directory {str(place)!r}")
+
+
+def _read(file: Path, merged: Merged) -> None:
+    with file.open("rb") as stream:
+        while line := stream.readline(LINE):
+            if not line.strip():
+                continue
+            merged.lines += 1
+            try:
+                record = json.loads(line)
+                leak, seen = decode(record), record.get("seen", 1)
+                if type(seen) is not int or not 0 < seen < 2**53:
+                    raise ValueError("seen is no count")
+                merged.add(leak, seen, str(record.get("process", file.name))[:200])
+            except (ValueError, AttributeError, RecursionError):
+                merged.unreadable += 1

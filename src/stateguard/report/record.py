@@ -1,0 +1,118 @@
+"""A leak as one bounded JSON object, and back.
+
+A record is ``Leak.to_dict()`` with two more fields: ``seen`` (how often its process had seen the leak) and
+``process``. Everything is bounded: a path may hold a name of any length, and thousands of requests may have
+been in flight.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+from stateguard.leak import SEVERITIES, Confidence, Frame, Leak, Location, RequestInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TEXT = 2000
+"""Characters of any text in a record."""
+
+REQUESTS = 50
+"""Requests listed as suspects or as in flight."""
+
+
+def clip(text: str, limit: int = TEXT) -> str:
+    """``text``, or its beginning and how long it was."""
+    return text if len(text) <= limit else f"{text[: limit - 40]}... ({len(text)} characters)"
+
+
+def encode(leak: Leak, seen: int, process: str) -> bytes:
+    """One line, ASCII only: nothing in it can end the line, move a cursor or close an element of a page."""
+    fields = leak.to_dict()
+    record = {
+        **_bounded(fields),
+        "suspect_count": len(leak.suspects),
+        "in_flight_count": len(leak.in_flight),
+        "seen": seen,
+        "process": process,
+    }
+    return json.dumps(record, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _bounded(value: Any) -> Any:
+    if isinstance(value, str):
+        return clip(value)
+    if isinstance(value, dict):
+        return {key: _bounded(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_bounded(one) for one in value[:REQUESTS]]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def decode(record: Mapping[str, Any]) -> Leak:
+    """The leak that a record describes. Raises ``ValueError`` for anything else."""
+    try:
+        severity, confidence = record["severity"], record["confidence"]
+        if severity not in SEVERITIES or confidence not in get_args(Confidence):
+            raise ValueError(f"no such severity or confidence: {severity!r}, {confidence!r}"[:200])
+        request = record.get("request")
+        location = record.get("location")
+        return Leak(
+            **{name: _text(record, name) for name in ("path", "kind", "reason", "before", "after")},
+            before_hash=_text(record, "before_hash"),
+            after_hash=_text(record, "after_hash"),
+            severity=severity,
+            confidence=cast("Confidence", confidence),
+            request=None if request is None else _request(request),
+            suspects=tuple(map(_request, record.get("suspects") or ())),
+            in_flight=tuple(map(_request, record.get("in_flight") or ())),
+            location=None if location is None else _location(location),
+            root=_text(record, "root"),
+            after_response=record.get("after_response") is True,
+            restored=record.get("restored") is True,
+            fix=_text(record, "fix"),
+            time=_number(record, "time"),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a recorded leak: {type(error).__name__}: {error}"[:200]) from error
+
+
+def _text(record: Mapping[str, Any], name: str) -> str:
+    value = record[name]
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is no text")
+    # A lone surrogate would make every later write of this text fail.
+    return clip(value).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _number(record: Mapping[str, Any], name: str) -> float:
+    value = record[name]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e11:
+        raise ValueError(f"{name} is not a time")
+    return float(value)
+
+
+def _request(record: Mapping[str, Any]) -> RequestInfo:
+    return RequestInfo(
+        **{name: _text(record, name) for name in ("id", "protocol", "method", "path")},
+        started=_number(record, "started"),
+    )
+
+
+def _location(record: Mapping[str, Any]) -> Location:
+    via = record.get("via")
+    frames = tuple(_frame(one) for one in record.get("stack") or ())
+    frame = _frame(record)
+    via = None if via is None else _text(record, "via")
+    return Location(frame.file, frame.line, frame.function, frame.source, via, frames)
+
+
+def _frame(record: Mapping[str, Any]) -> Frame:
+    line = record["line"]
+    if isinstance(line, bool) or not isinstance(line, int):
+        raise TypeError("line is no number")
+    return Frame(_text(record, "file"), line, _text(record, "function"), _text(record, "source"))
