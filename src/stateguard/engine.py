@@ -79,6 +79,8 @@ class Engine:
         self._window: dict[int, GuardedRequest] = {}
         self._since: dict[int, GuardedRequest] = {}
         self._looking = False
+        self._loose = False
+        """Whether something may have changed unseen before the stretches now running began."""
         self._started = False
         self._greenlets = False
         self._adopted: object = None
@@ -354,19 +356,19 @@ class Engine:
             return
         self._looking = True
         started = perf_counter_ns()
-        gait = self.pace.gait
-        self.ledger.about_to_look()
+        thorough = self.finder.armed and self.finder.thorough
+        strict = self.pace.gait == "strict" or thorough
+        hot = not thorough if line else brief and not strict
+        self.ledger.about_to_look(full=not hot)
         try:
-            if (gait == "strict" or line) and not (brief and line):
-                seen = watcher.check()
-            elif brief:
-                seen = watcher.check_hot()
-            else:
-                seen = watcher.check(keys=False)
+            seen = watcher.check_hot() if hot else watcher.check(keys=strict)
             if seen:
-                self._settle(seen, strict=gait == "strict" or (line and not brief))
-            if self._since and not brief:
+                self._settle(seen, proven=strict and (hot or not self._loose))
+            if not hot:
                 self._since.clear()
+                self._loose = not strict
+            elif not line:
+                self._loose = True
         except Exception:
             self._failed("comparing shared state")
         finally:
@@ -413,24 +415,31 @@ class Engine:
 
     # -- settling (the lock is held) -------------------------------------------------------------
 
-    def _settle(self, seen: list[Seen], strict: bool) -> None:
-        candidates = self.ledger.running(self.finder.alibi if self.finder.armed else None)
+    def _settle(self, seen: list[Seen], proven: bool) -> None:
+        """``proven``: all of this was looked at when the stretches now running began, or later."""
+        alibi = self.finder.alibi if self.finder.armed else None
+        # What has not changed before is compared by full looks only. Who has run since the last of them
+        # counts, and the lines in flight say nothing, unless there is a full look after each line.
+        fresh = [one for one in seen if one.fresh]
+        if fresh:
+            candidates = self.ledger.running(alibi if self.finder.thorough else None, full=True)
+            self._blame(fresh, candidates, not proven, full=True)
+        known = [one for one in seen if not one.fresh]
+        if known:
+            self._blame(known, self.ledger.running(alibi), unproven=False)
+
+    def _blame(
+        self, seen: list[Seen], candidates: list[GuardedRequest], unproven: bool, full: bool = False
+    ) -> None:
         if self._since:
             # Stretches that nobody looked around: each of them may have done it, and so may other code.
             together = {id(request): request for request in (*candidates, *self._since.values())}
             self._judge_and_record(seen, list(together.values()), unproven=True, locate=_nowhere)
             return
         watcher = self.watcher
-        outsiders = (
-            watcher is not None and len(candidates) == 1 and self.ledger.outsiders(watcher.table.watches)
-        )
-        if strict:
-            self._judge_and_record(seen, candidates, unproven=outsiders)
-            return
-        # Before the stretch, only what had changed before was compared. Anything else may have been written
-        # by code outside any request: the first time is no proof.
-        self._judge_and_record([one for one in seen if one.fresh], candidates, unproven=True)
-        self._judge_and_record([one for one in seen if not one.fresh], candidates, unproven=outsiders)
+        if watcher is not None and len(candidates) == 1 and not unproven:
+            unproven = self.ledger.outsiders(watcher.table.watches, full)
+        self._judge_and_record(seen, candidates, unproven)
 
     def _judge_and_record(
         self,

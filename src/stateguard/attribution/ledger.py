@@ -39,7 +39,17 @@ def _able(stack: list[GuardedRequest]) -> list[GuardedRequest]:
 class Ledger:
     """Running stretches by thread. The caller holds the guard's lock."""
 
-    __slots__ = ("_clocks", "_earlier", "_latest", "_outsiders", "_stacks", "blamed", "ident")
+    __slots__ = (
+        "_clocks",
+        "_earlier",
+        "_earlier_full",
+        "_latest",
+        "_latest_full",
+        "_outsiders",
+        "_stacks",
+        "blamed",
+        "ident",
+    )
 
     def __init__(self) -> None:
         self.ident = _thread_identity()
@@ -48,6 +58,8 @@ class Ledger:
         self._outsiders = Outsiders(self.ident)
         self._latest: dict[int, int] = {}
         self._earlier: dict[int, int] = {}
+        self._latest_full: dict[int, int] = {}
+        self._earlier_full: dict[int, int] = {}
         self.blamed: list[int] = []
         """The threads that :meth:`running` could not rule out when it was last asked."""
 
@@ -78,8 +90,8 @@ class Ledger:
             del self._stacks[thread]
             self._clocks.forget(thread)
 
-    def about_to_look(self) -> None:
-        """Read the clocks: to be called before each comparison of state.
+    def about_to_look(self, full: bool = True) -> None:
+        """Read the clocks: to be called before each comparison of state, ``full`` or of its hot part.
 
         A reading from *before* one comparison against one from *after* the next covers all that was written
         between the two, wherever the threads were switched.
@@ -87,13 +99,18 @@ class Ledger:
         self._earlier = self._latest
         others = len(self._stacks) > 1 or (self._stacks and not self.here())
         self._latest = self._clocks.read(self._stacks) if others else {}
-        self._outsiders.about_to_look()
+        self._outsiders.about_to_look(full)
+        if full:
+            self._earlier_full = self._latest_full
+            self._latest_full = self._latest
 
-    def running(self, alibi: Callable[[int], bool] | None = None) -> list[GuardedRequest]:
+    def running(self, alibi: Callable[[int], bool] | None = None, full: bool = False) -> list[GuardedRequest]:
         """The requests that can have written what the comparison has just shown, each once.
 
-        ``alibi`` tells of a thread whether other evidence rules it out.
+        ``alibi`` tells of a thread whether other evidence rules it out. ``full``: what differs is compared by
+        full looks only, so that all that has run since the last but one of those counts.
         """
+        earlier = self._earlier_full if full else self._earlier
         self.blamed = list(self._stacks)
         if len(self._stacks) == 1 and self.here():
             return _able(next(iter(self._stacks.values())))
@@ -101,16 +118,16 @@ class Ledger:
         me = self.ident()
         found: dict[int, GuardedRequest] = {}
         for thread, stack in self._stacks.items():
-            still = thread in now and self._earlier.get(thread) == now[thread]
+            still = thread in now and earlier.get(thread) == now[thread]
             if (still and thread != me) or (alibi is not None and alibi(thread)):
                 self.blamed.remove(thread)
                 continue
             found.update((id(request), request) for request in _able(stack))
         return list(found.values())
 
-    def outsiders(self, watched: Callable[[object], bool]) -> bool:
+    def outsiders(self, watched: Callable[[object], bool], full: bool = False) -> bool:
         """Whether watched code outside any request may have written what the comparison has just shown."""
-        return self._outsiders.may_have_run(self._stacks, watched)
+        return self._outsiders.may_have_run(self._stacks, watched, full)
 
     def here(self) -> bool:
         """Whether a stretch is under way on this thread."""
@@ -129,3 +146,4 @@ class Ledger:
         """Forget everything: after a fork nobody is running."""
         self._stacks.clear()
         self._latest, self._earlier = {}, {}
+        self._latest_full, self._earlier_full = {}, {}

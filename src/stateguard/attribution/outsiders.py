@@ -28,29 +28,34 @@ DEPTH = 60
 class Outsiders:
     """Keeps the readings of one guard. The caller holds the guard's lock."""
 
-    __slots__ = ("_before", "_ident", "_now")
+    __slots__ = ("_before", "_before_full", "_ident", "_now", "_now_full")
 
     def __init__(self, ident: Callable[[], int]) -> None:
         self._ident = ident
         self._before = self._now = (0, 0, 0)
+        self._before_full = self._now_full = (0, 0, 0)
 
-    def about_to_look(self) -> None:
-        """To be called before each comparison of state."""
+    def about_to_look(self, full: bool = True) -> None:
+        """To be called before each comparison of state, ``full`` or of its hot part."""
         self._before = self._now
         threads = _threads()
         # One thread now and one at the next comparison: what ran in between was started by that thread.
         self._now = (self._ident(), threads, _rest() if threads > 1 else 0)
+        if full:
+            self._before_full, self._now_full = self._now_full, self._now
 
-    def may_have_run(self, busy: Container[int], watched: Callable[[object], bool]) -> bool:
+    def may_have_run(
+        self, busy: Container[int], watched: Callable[[object], bool], full: bool = False
+    ) -> bool:
         """Whether watched code that works for none of the ``busy`` threads' requests may have run.
 
-        The time meant is that since the comparison before. ``watched`` tells whether a module's name is one
+        The time meant is that since the comparison before, the ``full`` one before if so asked. ``watched`` tells whether a module's name is one
         of the watched.
         """
         me = self._ident()
         if me not in busy:
             return True  # this thread itself has run, on its way to here
-        thread, threads, rest = self._before
+        thread, threads, rest = self._before_full if full else self._before
         if thread == me and (_threads() == 1 if threads == 1 else _rest() - rest <= TOLERANCE):
             return False
         if thread and _threads() < threads:
