@@ -49,8 +49,8 @@ class Outsiders:
     ) -> bool:
         """Whether watched code that works for none of the ``busy`` threads' requests may have run.
 
-        The time meant is that since the comparison before, the ``full`` one before if so asked. ``watched`` tells whether a module's name is one
-        of the watched.
+        The time meant is that since the comparison before, the ``full`` one before if so asked. ``watched``
+        tells whether a module's name is one of the watched.
         """
         me = self._ident()
         if me not in busy:
