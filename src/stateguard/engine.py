@@ -68,7 +68,7 @@ class Engine:
         )
         self.watcher.check_patterns()
         self.ledger = Ledger()
-        self.finder = Finder(config.locate, self.ledger, self._look_at_line)
+        self.finder = Finder(config.locate, self.ledger, self._look_at_line, config.budget >= 1)
         self.active: dict[int, GuardedRequest] = {}
         """The requests being served."""
         self.failures: dict[str, int] = {}

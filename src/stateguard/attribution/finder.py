@@ -41,11 +41,14 @@ ATTEMPTS = 5
 class Finder:
     """Follows lines for one guard. ``look`` compares state, under the guard's lock, and settles verdicts."""
 
-    def __init__(self, mode: Locate, ledger: Ledger, look: Callable[[], None]) -> None:
+    def __init__(
+        self, mode: Locate, ledger: Ledger, look: Callable[[], None], whatever_it_costs: bool = False
+    ) -> None:
         self.mode = mode
         self.armed = False
         self.why_not = ""
-        self.thorough = mode == "always"
+        self._always = mode == "always" or whatever_it_costs
+        self.thorough = self._always
         """Whether all state is compared after each line, or only what has changed before."""
         self._ledger = ledger
         self._look = look
@@ -61,7 +64,7 @@ class Finder:
 
     def start(self, modules: dict[str, Any], nodes: int) -> None:
         """The guard has taken its baseline of these modules: so many nodes."""
-        self.thorough = self.mode == "always" or nodes <= SMALL
+        self.thorough = self._always or nodes <= SMALL
         self._files = watched_files(modules)
         if self.mode == "always":
             self._arm()
