@@ -1,6 +1,6 @@
 """What the guard costs a request, under real servers: ``python -m benchmarks.request``.
 
-Each variant (bare, scope-only, guarded, and guarded with the line tracer armed all the time) is a server
+Each variant (bare, scope-only, guarded, and guarded with the line tracer kept armed) is a server
 process of its own; the load comes from this process over loopback. Rounds are interleaved, bare, scope-only,
 guarded, bare, ..., so that whatever else the machine does hits all variants alike; medians of the per-round
 ratios are printed. Two ratios, both against bare: throughput, and processor time per request, which a busy
@@ -29,7 +29,8 @@ from examples.serve import serve
 
 CASES = {
     "starlette": ("Starlette on uvicorn", "uvicorn", "/"),
-    "ten-awaits": ("Starlette on uvicorn, 10 awaits", "uvicorn", "/ten-awaits"),
+    "ten-waits": ("Starlette, 10 waits of 1 ms", "uvicorn", "/ten-waits"),
+    "ten-awaits": ("Starlette, 10 trips round the loop", "uvicorn", "/ten-awaits"),
     "flask": ("Flask on waitress", "waitress", "/"),
     "gthread": ("Flask on gunicorn gthread", "gunicorn", "/"),
 }
@@ -173,12 +174,12 @@ def main() -> None:
         f"Python {platform.python_version()}, {WATCHED_GLOBALS} watched globals, "
         f"{options.rounds} interleaved rounds of {options.seconds:g} s, {options.connections} connections"
     )
-    print(f"{'':34}{'variant':12}{'requests/s':>12}{'CPU µs':>9}{'throughput':>12}{'CPU':>8}")
+    print(f"{'':36}{'variant':12}{'requests/s':>12}{'CPU µs':>9}{'throughput':>12}{'CPU':>8}")
     results: list[Result] = []
     for case in options.cases or CASES:
         for result in measure(case, variants, options.rounds, options.seconds, options.connections):
             print(
-                f"{result.case:34}{result.variant:12}{result.requests_per_second:12,.0f}"
+                f"{result.case:36}{result.variant:12}{result.requests_per_second:12,.0f}"
                 f"{result.cpu_microseconds:9.0f}{result.throughput:12.3f}{result.cpu:8.3f}",
                 flush=True,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import Any
 
@@ -13,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from stateguard import Guard
 from stateguard.asgi import StateGuardMiddleware as ASGIGuard
 from stateguard.wsgi import StateGuardMiddleware as WSGIGuard
 
@@ -29,7 +31,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "bare": {},
     "scope-only": {"mode": "scope-only"},
     "guarded": {"watch": [__name__]},
-    "armed": {"watch": [__name__], "locate": "always"},
+    "armed": {"watch": [__name__]},
 }
 """The guard's options per variant; the bare variant has no guard at all."""
 
@@ -48,6 +50,14 @@ async def ten_awaits(request: Request) -> JSONResponse:
     return JSONResponse({"user": question["user"], "items": ITEMS})
 
 
+async def ten_waits(request: Request) -> JSONResponse:
+    """The same, after ten waits of a millisecond: what an endpoint does that asks a model or a database."""
+    question = await request.json()
+    for _ in range(10):
+        await asyncio.sleep(0.001)
+    return JSONResponse({"user": question["user"], "items": ITEMS})
+
+
 async def cpu(request: Request) -> JSONResponse:
     """Processor seconds that this process has used."""
     return JSONResponse(time.process_time())
@@ -56,13 +66,29 @@ async def cpu(request: Request) -> JSONResponse:
 def starlette_app(variant: str) -> Starlette:
     """The Starlette application, bare or with the guard."""
     options = OPTIONS[variant]
-    middleware = [Middleware(ASGIGuard, **options)] if options else []
+    middleware = [Middleware(ASGIGuard, guard=Guard(**options))] if options else []
     routes = [
         Route("/", plain, methods=["POST"]),
         Route("/ten-awaits", ten_awaits, methods=["POST"]),
+        Route("/ten-waits", ten_waits, methods=["POST"]),
         Route("/cpu", cpu),
     ]
-    return Starlette(routes=routes, middleware=middleware)
+    app = Starlette(routes=routes, middleware=middleware)
+    if variant == "armed":
+        keep_armed(middleware[0].kwargs["guard"])
+    return app
+
+
+def keep_armed(guard: Guard) -> None:
+    """Arm the line tracer again whenever its budget is spent, for a change that is never met."""
+
+    def arm() -> None:
+        while True:
+            if guard.finder is not None and not guard.finder.armed:
+                guard.finder.want(f"nothing-{time.monotonic()}")
+            time.sleep(0.01)
+
+    threading.Thread(target=arm, daemon=True).start()
 
 
 def flask_app(variant: str) -> flask.Flask:
@@ -79,5 +105,8 @@ def flask_app(variant: str) -> flask.Flask:
 
     options = OPTIONS[variant]
     if options:
-        app.wsgi_app = WSGIGuard(app.wsgi_app, **options)  # type: ignore[method-assign]
+        guard = Guard(**options)
+        app.wsgi_app = WSGIGuard(app.wsgi_app, guard=guard)  # type: ignore[method-assign]
+        if variant == "armed":
+            keep_armed(guard)
     return app
