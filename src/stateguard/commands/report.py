@@ -10,6 +10,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from stateguard.errors import StateGuardError
 from stateguard.leak import SEVERITIES, at_least
 from stateguard.report.merge import Distinct, Merged, read_leaks
 from stateguard.report.table import render
@@ -19,22 +20,47 @@ from stateguard.report.table import render
 @click.argument("places", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a page to FILE."
+)
+@click.option(
     "--min-severity", type=click.Choice(SEVERITIES), default="low", show_default=True,
     help="Leave out what is milder.",
 )  # fmt: skip
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when there is a leak to show.")
-def report(places: tuple[Path, ...], as_json: bool, min_severity: Any, exit_code: bool) -> None:
+def report(
+    places: tuple[Path, ...], as_json: bool, html: Path | None, min_severity: Any, exit_code: bool
+) -> None:
     """Merge the leaks in PLACES: directories that guards report to (report_to=), or files from there."""
     merged = read_leaks(places)
     every = merged.worst_first()
     shown = [one for one in every if at_least(one.leak.severity, min_severity)]
-    if as_json:
+    if html is not None:
+        _write_page(html, merged, every)
+    elif as_json:
         json.dump(_as_json(merged, shown), sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
         _print(merged, shown, len(every) - len(shown), min_severity)
     if shown and exit_code:
         raise SystemExit(1)
+
+
+def _write_page(file: Path, merged: Merged, leaks: list[Distinct]) -> None:
+    try:
+        from stateguard.report.html import render as render_page
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("jinja2", "markupsafe"):
+            raise
+        raise StateGuardError(
+            "--html needs jinja2. Install it with:\n\n    pip install 'stateguard-middleware[report]'"
+        ) from None
+    processes = {process for one in leaks for process in one.seen}
+    subtitle = f"{sum(one.count for one in leaks)} occurrences in {len(processes)} processes"
+    try:
+        file.write_text(render_page(leaks, subtitle=subtitle), "utf-8")
+    except OSError as error:
+        raise StateGuardError(f"cannot write {file}: {error.strerror or error}") from error
+    click.echo(f"{len(leaks)} distinct leaks written to {file}", err=True)
 
 
 def _as_json(merged: Merged, shown: list[Distinct]) -> dict[str, Any]:
