@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
 
 from stateguard.errors import ConfigError
 from stateguard.leak import SEVERITIES, Severity
+from stateguard.warmup import parse_warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +43,7 @@ class Config:
     surfaces: Mapping[str, tuple[str, ...]] | None = None
     report_to: str | None = None
     sinks: tuple[Sink, ...] = ()
+    warm_up: int | str = 0
 
 
 class Options(TypedDict, total=False):
@@ -62,6 +64,7 @@ class Options(TypedDict, total=False):
     surfaces: Mapping[str, tuple[str, ...]] | None
     report_to: str | os.PathLike[str] | None
     sinks: Sequence[Sink]
+    warm_up: int | str
 
 
 _WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -84,6 +87,7 @@ _ENVIRONMENT = (
     "keep",
     "budget",
     "report_to",
+    "warm_up",
 )
 
 
@@ -186,6 +190,11 @@ def _checked(name: str, value: Any, source: str) -> Any:
             if not isinstance(value, (str, os.PathLike)) or not os.fspath(value) or "://" in os.fspath(value):
                 raise wrong("the path of a directory")
             value = os.fspath(value)
+    elif name == "warm_up":
+        try:
+            parse_warm_up(value)
+        except ValueError:
+            raise wrong("a number of requests such as 20, or of seconds such as '30s'") from None
     elif name == "sinks":
         if not isinstance(value, (list, tuple)):
             raise wrong("a list of sinks")

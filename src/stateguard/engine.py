@@ -22,6 +22,7 @@ from stateguard.errors import WatchError
 from stateguard.leak import SUSPECTS
 from stateguard.pace import Pace
 from stateguard.reporter import Reporter, say
+from stateguard.warmup import WarmUp, parse_warm_up
 from stateguard.watch.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Engine:
         """The requests being served."""
         self.failures: dict[str, int] = {}
         self.pace = Pace(config.budget, fixed=config.locate == "always" or config.on_leak == "raise")
+        self.warm_up = WarmUp(*parse_warm_up(config.warm_up))
         self._judge = judge(self.watcher)
         self._lock = threading.RLock()
         self._witness = ResidueWitness()
@@ -142,6 +144,7 @@ class Engine:
         self._window.clear()
         self._since.clear()
         self._started = False
+        self.warm_up.restart()
 
     def add_app(self, app: Any) -> None:
         """Watch an application object and the middleware instances behind it; once per object."""
@@ -162,6 +165,8 @@ class Engine:
         if watcher is None:
             return
         try:
+            if self.warm_up.active:
+                self.warm_up.request_begins()
             if not self._started:
                 self.start()
                 if greenlets.switching():
@@ -464,7 +469,8 @@ class Engine:
                 self.finder.found(leak.root)
             elif leak.severity != "note":
                 self.finder.want(leak.root)
-            self.reporter.record(leak, sole)
+            if not self.warm_up.active:
+                self.reporter.record(leak, sole)
 
     def _residue_place(self, seen: Seen, request: GuardedRequest | None) -> Location | None:
         return self._witness.place(self.ledger.ident(), id(seen.node), str(seen.change.key))

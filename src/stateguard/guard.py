@@ -60,7 +60,8 @@ class Guard:
     is the share of time that looking may take before the guard looks less closely (0.05; 1 means never; it
     is not applied with ``locate="always"`` or ``on_leak="raise"``). ``report_to`` is a directory that leaks
     of every severity are written to, for ``stateguard report``; ``sinks`` are other places
-    (:class:`~stateguard.report.sink.Sink`).
+    (:class:`~stateguard.report.sink.Sink`). ``warm_up`` is how long a worker may get ready before anything is
+    reported or raised: ``20`` requests, or ``"30s"`` from its first request on.
 
     Every option can also be set by ``STATEGUARD_<OPTION>`` or in ``[tool.stateguard]``.
 

@@ -21,6 +21,7 @@ MODES = ("off", "scope-only", "log", "raise")
 @click.option("--mode", type=click.Choice(MODES), help="What to do [default: $STATEGUARD_MODE, or log].")
 @click.option("--allow", multiple=True, metavar="PATH", help="State that requests may change; with globs.")
 @click.option("--threshold", type=click.Choice(SEVERITIES), help="Alarm from this severity on.")
+@click.option("--warm-up", metavar="N|Ns", help="Say nothing of each worker's first N requests or seconds.")
 @click.option("--report-to", metavar="DIRECTORY", help="Write every leak there, for `stateguard report`.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
@@ -28,6 +29,7 @@ def run(
     mode: str | None,
     allow: tuple[str, ...],
     threshold: str | None,
+    warm_up: str | None,
     report_to: str | None,
     command: tuple[str, ...],
 ) -> None:
@@ -45,6 +47,7 @@ def run(
         "mode": mode or "",
         "allow": ",".join(allow),
         "threshold": threshold or "",
+        "warm_up": warm_up or "",
         "report_to": os.path.abspath(report_to) if report_to else "",
     }
     options = {name: value for name, value in given.items() if value}
