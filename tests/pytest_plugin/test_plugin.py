@@ -325,3 +325,33 @@ FRAMEWORKS = """
 def test_pulls_in_no_framework(run):
     code, output = run(FRAMEWORKS, "--stateguard")
     assert code == 0, output
+
+
+PROBED = """
+    import json
+    HISTORY = []
+
+    def leaking(environ, start_response):
+        body = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
+        HISTORY.append(body["message"])
+        start_response("200 OK", [])
+        return [" ".join(HISTORY).encode()]
+
+    async def clean(scope, receive, send):
+        if scope["type"] != "http": return
+        body = (await receive())["body"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    CHAT = 'POST /chat {"message": "{canary}"}'
+    def test_leaking(stateguard_probe): stateguard_probe(leaking, CHAT)
+    def test_clean(stateguard_probe): assert stateguard_probe(clean, CHAT).sent == 200
+    def test_unchecked(stateguard_probe): assert stateguard_probe(leaking, CHAT, check=False).bled
+"""
+
+
+def test_the_probe_inside_of_tests(run):
+    code, output = run(PROBED)
+    assert "1 failed, 2 passed" in output, output
+    assert "LEAK: " in output
+    assert "the canary of user" in output

@@ -14,9 +14,10 @@ import pytest
 from stateguard.errors import StateGuardError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from stateguard.guard import Guard
+    from stateguard.probe.verdict import Result
     from stateguard.pytest_plugin.session import GuardedSession
 
 _SESSION = pytest.StashKey["GuardedSession"]()
@@ -188,3 +189,30 @@ def stateguard(request: pytest.FixtureRequest) -> Guard:
     if guard is None:
         raise pytest.UsageError('this test is marked stateguard(mode="off"): it has no guard')
     return guard
+
+
+@pytest.fixture
+def stateguard_probe() -> Callable[..., Result]:
+    """``stateguard_probe(app, 'POST /chat {"message": "{canary}"}')``: fails unless the verdict is ``PASS``.
+
+    ``check=False`` returns the result whatever the verdict; other options are those of
+    :class:`stateguard.probe.run.Plan`.
+    """
+
+    def probe(app: Any, *requests: str, check: bool = True, **options: Any) -> Result:
+        import asyncio
+        from concurrent.futures import ThreadPoolExecutor
+
+        from stateguard.probe.requests import parse
+        from stateguard.probe.run import Plan, Run
+        from stateguard.probe.targets import app_target
+
+        run = Run(app_target(app), Plan(templates=[parse(text) for text in requests], **options))
+        with ThreadPoolExecutor(1) as pool:  # a thread's own event loop: the test may have one running
+            result = pool.submit(lambda: asyncio.run(run.run())).result()
+        if check and result.verdict != "PASS":
+            proofs = "\n".join(map(str, result.bleeds[:5]))
+            pytest.fail(f"{result.verdict}: {result.reason}\n{proofs}", pytrace=False)
+        return result
+
+    return probe

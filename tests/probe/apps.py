@@ -1,0 +1,255 @@
+"""Leaking applications, one per symptom, and their clean twins: ASGI without a framework, and WSGI."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import threading
+from functools import lru_cache
+
+from stateguard import AgentSession
+
+
+async def _read(receive):
+    message = await receive()
+    return json.loads(message.get("body") or b"{}").get("message", "")
+
+
+async def _reply(send, *chunks, status=200, headers=()):
+    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
+    for chunk in chunks[:-1]:
+        await send({"type": "http.response.body", "body": chunk.encode(), "more_body": True})
+        await asyncio.sleep(0)
+    await send({"type": "http.response.body", "body": chunks[-1].encode()})
+
+
+def http(handler):
+    async def app(scope, receive, send):
+        if scope["type"] == "http":
+            await handler(scope, receive, send)
+
+    return app
+
+
+HISTORY: list[str] = []
+
+
+@http
+async def history_leaking(scope, receive, send):
+    HISTORY.append(await _read(receive))
+    await _reply(send, " | ".join(HISTORY))
+
+
+@http
+async def history_clean(scope, receive, send):
+    history = [await _read(receive)]
+    await _reply(send, " | ".join(history))
+
+
+CURRENT = {"user": ""}
+
+
+@http
+async def overwritten_leaking(scope, receive, send):
+    CURRENT["user"] = await _read(receive)
+    await asyncio.sleep(0.002)
+    await _reply(send, CURRENT["user"])
+
+
+current_user: contextvars.ContextVar[str] = contextvars.ContextVar("current_user")
+
+
+@http
+async def overwritten_clean(scope, receive, send):
+    current_user.set(await _read(receive))
+    await asyncio.sleep(0.002)
+    await _reply(send, current_user.get())
+
+
+TOOL_RESULTS: list[str] = []
+
+
+@http
+async def tool_leaking(scope, receive, send):
+    message = await _read(receive)
+
+    async def tool():
+        await asyncio.sleep(0.001)
+        TOOL_RESULTS.append(f"result for {message}")
+
+    await asyncio.gather(tool(), tool())
+    await _reply(send, TOOL_RESULTS[-1], TOOL_RESULTS[0])
+    if len(TOOL_RESULTS) > 8:
+        TOOL_RESULTS.clear()  # another request's results go with it
+
+
+@http
+async def tool_clean(scope, receive, send):
+    message = await _read(receive)
+
+    async def tool():
+        await asyncio.sleep(0.001)
+        return f"result for {message}"
+
+    await _reply(send, *await asyncio.gather(tool(), tool()))
+
+
+LOCKED: list[str] = []
+lock = threading.Lock()
+
+
+@http
+async def locked_leaking(scope, receive, send):
+    message = await _read(receive)
+    with lock:
+        LOCKED.append(message)
+        text = ",".join(LOCKED)
+    await _reply(send, text)
+
+
+CACHE: dict[str, str] = {}
+
+
+@http
+async def cache_leaking(scope, receive, send):
+    message = await _read(receive)
+    await _reply(send, CACHE.setdefault(scope["path"], f"page of {message}"))
+
+
+@http
+async def cache_clean(scope, receive, send):
+    message = await _read(receive)
+    await _reply(send, f"page of {message}")
+
+
+LAST = [""]
+
+
+@http
+async def cookie_leaking(scope, receive, send):
+    message = await _read(receive)
+    previous, LAST[0] = LAST[0] or message, message
+    await _reply(send, f"hello {message}", headers=[(b"set-cookie", f"last={previous}; Path=/".encode())])
+
+
+@http
+async def cookie_clean(scope, receive, send):
+    message = await _read(receive)
+    await _reply(send, "hello", headers=[(b"set-cookie", f"last={message}; Path=/".encode())])
+
+
+@http
+async def header_leaking(scope, receive, send):
+    message = await _read(receive)
+    previous, LAST[0] = LAST[0] or message, message
+    await _reply(send, f"hello {message}", headers=[(b"x-last", previous.encode())])
+
+
+STREAM = [""]
+
+
+@http
+async def stream_leaking(scope, receive, send):
+    message = await _read(receive)
+    previous, STREAM[0] = STREAM[0], message
+    # Cut inside of the canary: no chunk holds it whole.
+    await _reply(send, "data: ", previous[:7], previous[7:], "\n\n", f"data: {message}\n\n")
+
+
+@http
+async def stream_clean(scope, receive, send):
+    message = await _read(receive)
+    await _reply(send, "data: ", message[:7], message[7:], "\n\n")
+
+
+@http
+async def error_page_leaking(scope, receive, send):
+    HISTORY.append(await _read(receive))
+    if len(HISTORY) % 9 == 0:
+        await _reply(send, f"error, state was {HISTORY[-4:]}", status=500)
+    else:
+        await _reply(send, HISTORY[-1])
+
+
+SOCKETS: list[str] = []
+
+
+async def websocket_leaking(scope, receive, send):
+    if scope["type"] != "websocket":
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    SOCKETS.append((await receive())["text"])
+    await send({"type": "websocket.send", "text": " ".join(SOCKETS)})
+    await send({"type": "websocket.close"})
+
+
+async def websocket_clean(scope, receive, send):
+    if scope["type"] != "websocket":
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": (await receive())["text"]})
+    await send({"type": "websocket.close"})
+
+
+@http
+async def echoes_cookies(scope, receive, send):
+    """Clean, but data would travel through any cookie jar that users share."""
+    message = await _read(receive)
+    cookies = b";".join(value for name, value in scope["headers"] if name == b"cookie").decode()
+    await asyncio.sleep(0.002)
+    await _reply(send, f"{cookies} {message}", headers=[(b"set-cookie", f"me={message}; Path=/".encode())])
+
+
+first_message: contextvars.ContextVar[str] = contextvars.ContextVar("first_message", default="")
+
+
+@http
+async def sets_once_per_context(scope, receive, send):
+    """Clean under every server that gives a request its own context."""
+    if not first_message.get():
+        first_message.set(await _read(receive))
+    await _reply(send, first_message.get())
+
+
+@http
+async def mute(scope, receive, send):
+    HISTORY.append(await _read(receive))
+    await _reply(send, "ok")
+
+
+@http
+async def broken(scope, receive, send):
+    raise RuntimeError("no database")
+
+
+@http
+async def half_broken(scope, receive, send):
+    message = await _read(receive)
+    await _reply(send, message, status=503 if message[-1] in "048c" else 200)
+
+
+def _message(environ):
+    size = int(environ["CONTENT_LENGTH"])
+    return json.loads(environ["wsgi.input"].read(size))["message"]
+
+
+@lru_cache
+def shared_list(name):
+    return []
+
+
+def wsgi_leaking(environ, start_response):
+    chain = shared_list("chain")
+    chain.append(_message(environ))
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [",".join(chain).encode()]
+
+
+def wsgi_clean(environ, start_response):
+    session = AgentSession()
+    session.history.append(_message(environ))
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [",".join(session.history).encode()]

@@ -1,0 +1,112 @@
+"""The command as a user runs it: in process, and against a real uvicorn on loopback."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from contextlib import contextmanager
+
+import pytest
+
+CHAT = 'POST /chat {"message": "{canary}"}'
+
+
+def probe(*arguments: str, timeout: float = 60):
+    command = [sys.executable, "-m", "stateguard.cli", "probe", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+
+
+@contextmanager
+def served(app: str):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--log-level", "warning"]
+    server = subprocess.Popen([*command, "--lifespan", "off"])
+    try:
+        for _ in range(200):
+            with socket.socket() as attempt:
+                if attempt.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.mark.parametrize(
+    ("app", "code", "word"),
+    [
+        ("history_leaking", 1, "LEAK"),
+        ("history_clean", 0, "PASS"),
+        ("mute", 3, "INCONCLUSIVE"),
+        ("broken", 2, "INVALID"),
+        ("wsgi_leaking", 1, "LEAK"),
+        ("wsgi_clean", 0, "PASS"),
+    ],
+)
+def test_exit_codes(app, code, word):
+    done = probe(f"tests.probe.apps:{app}", "-r", CHAT)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert done.stdout.startswith(word)
+
+
+def test_the_carrier_and_its_line_are_named(tmp_path):
+    junit = tmp_path / "probe.xml"
+    done = probe("tests.probe.apps:history_leaking", "-r", CHAT, "--json", "--junit", str(junit))
+    assert done.returncode == 1, done.stderr
+    report = json.loads(done.stdout)
+    assert report["verdict"] == "LEAK"
+    carriers = [carrier for bleed in report["bleeds"] for carrier in bleed["carriers"]]
+    assert any(
+        c.startswith("tests.probe.apps.HISTORY appended at tests/probe/apps.py:") and "[critical]" in c
+        for c in carriers
+    ), carriers
+    suite = ET.parse(junit).getroot()
+    assert suite.get("failures") == "1"
+    assert suite.find("testcase/failure") is not None
+
+
+@pytest.mark.parametrize(("app", "code"), [("stream_leaking", 1), ("stream_clean", 0), ("echoes_cookies", 0)])
+def test_a_running_service(app, code):
+    with served(f"tests.probe.apps:{app}") as url:
+        done = probe(url, "-r", CHAT)
+    assert done.returncode == code, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("app", "code"), [("websocket_leaking", 1), ("websocket_clean", 0)])
+def test_websockets_of_a_running_service(app, code):
+    with served(f"tests.probe.apps:{app}") as url:
+        done = probe(url, "-r", "WS /chat {canary}", "--max-requests", "32")
+    assert done.returncode == code, done.stdout + done.stderr
+
+
+def test_nobody_there_is_invalid():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    done = probe(f"http://127.0.0.1:{port}", "-r", CHAT, "--max-requests", "16")
+    assert done.returncode == 2
+    assert done.stdout.startswith("INVALID")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("http://example.com", "-r", CHAT), "--allow-host example.com"),
+        (("http://127.0.0.1.example.com", "-r", CHAT), "not this machine"),
+        (("tests.probe.apps:nothing", "-r", CHAT), "cannot load"),
+        (("tests.probe.apps", "-r", CHAT), "module:attribute"),
+        (("tests.probe.apps:mute",), "no requests"),
+        (("tests.probe.apps:mute", "-r", "chat"), "METHOD /path"),
+    ],
+)
+def test_usage_errors(arguments, message):
+    done = probe(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
