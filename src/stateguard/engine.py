@@ -19,9 +19,11 @@ from stateguard.attribution.handover import follow_threads
 from stateguard.attribution.ledger import Ledger
 from stateguard.attribution.witness import ResidueWitness
 from stateguard.errors import WatchError
+from stateguard.interrupted import raised_by_signal_handler
 from stateguard.leak import SUSPECTS
 from stateguard.pace import Pace
 from stateguard.reporter import Reporter, say
+from stateguard.turn import Turn
 from stateguard.warmup import WarmUp, parse_warm_up
 from stateguard.watch.watcher import Watcher
 
@@ -67,6 +69,7 @@ class Engine:
             process=config.process,
             show_values=config.show_values,
         )
+        self.watcher.discard = self._discard
         self.watcher.check_patterns()
         self.ledger = Ledger()
         self.finder = Finder(config.locate, self.ledger, self._look_at_line, config.budget >= 1)
@@ -76,7 +79,7 @@ class Engine:
         self.pace = Pace(config.budget, fixed=config.locate == "always" or config.on_leak == "raise")
         self.warm_up = WarmUp(*parse_warm_up(config.warm_up))
         self._judge = judge(self.watcher)
-        self._lock = threading.RLock()
+        self._lock = Turn()
         self._witness = ResidueWitness()
         self._window: dict[int, GuardedRequest] = {}
         self._since: dict[int, GuardedRequest] = {}
@@ -137,7 +140,7 @@ class Engine:
 
     def after_fork(self) -> None:
         """In a forked worker nobody is being served yet, and the parent's lock means nothing."""
-        self._lock = threading.RLock()
+        self._lock = Turn()
         self._looking = False
         self.ledger.clear()
         self.active.clear()
@@ -238,10 +241,10 @@ class Engine:
         try:
             if not self._looking:
                 self._look()
+        finally:  # a signal handler may have raised
             self.ledger.pop(request)
             if not self.ledger.here():
                 self.finder.leave()
-        finally:
             self._lock.release()
         if self.reporter.pending:
             self._flush()
@@ -375,6 +378,7 @@ class Engine:
             elif not line:
                 self._loose = True
         except Exception:
+            self._started = False  # the comparison was cut short: take the baseline anew
             self._failed("comparing shared state")
         finally:
             self.pace.spent(started)
@@ -487,6 +491,9 @@ class Engine:
 
     # -- acting (no lock is held) ----------------------------------------------------------------
 
+    def _discard(self, what: Any) -> None:
+        self._lock.discard(what)
+
     def _flush(self) -> None:
         with self._lock:
             pending = self.reporter.take()
@@ -497,7 +504,15 @@ class Engine:
         self._failed(doing, looking=False)
 
     def _failed(self, doing: str, looking: bool = True) -> None:
-        """The guard itself is at fault: say so once, and never let the request feel it."""
+        """The guard itself is at fault: say so once, and never let the request feel it.
+
+        Called while the exception is handled; raises it again if a signal handler has raised it.
+        """
+        error = sys.exc_info()[1]
+        if error is not None and raised_by_signal_handler(error):
+            raise error
+        if isinstance(error, RecursionError):
+            return  # the application has used up the stack: there will be room again
         if doing not in self.failures:
             say(f"stateguard failed while {doing}; requests go on. Please report this.", sys.exc_info())
         self.failures[doing] = self.failures.get(doing, 0) + 1

@@ -145,12 +145,12 @@ class Guard:
         request = self.open(info, None)
         token = request.scope.enter()
         mark = current.set(request)
-        if not stepwise and self.engine is not None:
-            request.unseen = in_a_task()
-            self.begin(request)
-            self.engine.take_residue(request)
         failed = True
         try:
+            if not stepwise and self.engine is not None:
+                request.unseen = in_a_task()
+                self.begin(request)
+                self.engine.take_residue(request)
             yield request
             failed = False
         finally:

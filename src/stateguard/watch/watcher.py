@@ -72,6 +72,8 @@ class Watcher:
         self._modules_seen = 0
         self._settings: dict[str, Any] = {}
         self.modules: list[str] = []
+        self.discard: Callable[[Any], None] | None = None
+        """Is given what a check has found: it may hold the last references to application objects."""
         self._new_graph()
 
     def _new_graph(self) -> None:
@@ -212,6 +214,8 @@ class Watcher:
 
     def _describe(self, differences: Iterable[Difference]) -> list[Seen]:
         found: list[Seen] = []
+        if self.discard is not None:
+            self.discard(differences)
         for difference in differences:
             if difference.node not in self.graph:
                 continue  # nothing watched leads there any more
