@@ -1,1 +1,2 @@
 HISTORY: list[str] = []
+NAMES: dict[str, str] = {}

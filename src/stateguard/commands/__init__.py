@@ -10,6 +10,7 @@ from stateguard._version import __version__
 
 SUBCOMMANDS: dict[str, str] = {
     "audit": "stateguard.commands.audit:audit",
+    "baseline": "stateguard.commands.baseline:baseline",
     "probe": "stateguard.commands.probe:probe",
     "report": "stateguard.commands.report:report",
     "rule": "stateguard.commands.rule:rule",
