@@ -23,7 +23,7 @@ DEEP_INTERVAL = 20_000_000
 """Nanoseconds between two comparisons of what hardly ever changes (function parts, loggers, signal handlers)
 while requests overlap."""
 
-CEILING = 0.5
+CEILING = 0.8
 """Share of the clock that looking may take at most, however many requests wait at the same time."""
 
 GAIN = 4

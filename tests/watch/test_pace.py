@@ -42,7 +42,7 @@ def test_the_budget_is_a_share_of_request_time() -> None:
 
 def test_however_many_wait_there_is_a_ceiling() -> None:
     pace = Pace(0.05, fixed=False)
-    cost(pace, 0.7, requests=500)
+    cost(pace, 0.9, requests=500)
     assert pace.gait == "brief"
 
 
