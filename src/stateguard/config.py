@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
@@ -13,7 +14,7 @@ from stateguard.leak import SEVERITIES, Severity
 from stateguard.warmup import parse_warm_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from stateguard.leak import Leak
     from stateguard.report.sink import Sink
@@ -176,10 +177,8 @@ def _checked(name: str, value: Any, source: str) -> Any:
         if not 0 <= value <= 1:
             raise wrong("a share of request time between 0 and 1, such as 0.05")
     elif name in ("process", "show_values"):
-        if isinstance(value, str):
-            value = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}.get(
-                value.lower()
-            )
+        if isinstance(value, str) and value.lower() in _WORDS:
+            value = _WORDS[value.lower()]
         if not isinstance(value, bool):
             raise wrong("true or false")
     elif name == "session_factory":
@@ -202,6 +201,16 @@ def _checked(name: str, value: Any, source: str) -> Any:
             if not callable(getattr(sink, "leak", None)) or not callable(getattr(sink, "close", None)):
                 raise wrong("sinks, which have the methods leak(leak, seen) and close()")
         return tuple(value)
-    elif name != "surfaces":
+    elif name == "surfaces":
+        if value is not None and not _is_surfaces(value):
+            raise wrong("a table of attribute names by class: {'lib.module.Client': ('headers', 'api_key')}")
+    else:
         raise ConfigError(f"unknown option {name!r} in {source}")
     return cast("Any", value)
+
+
+def _is_surfaces(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(key, str) and isinstance(names, (list, tuple)) and all(isinstance(n, str) for n in names)
+        for key, names in value.items()
+    )
