@@ -42,7 +42,7 @@ class Config:
     keep: int = 1000
     budget: float = 0.05
     surfaces: Mapping[str, tuple[str, ...]] | None = None
-    report_to: str | None = None
+    report_to: tuple[str, ...] = ()
     sinks: tuple[Sink, ...] = ()
     warm_up: int | str = 0
 
@@ -63,7 +63,7 @@ class Options(TypedDict, total=False):
     keep: int
     budget: float
     surfaces: Mapping[str, tuple[str, ...]] | None
-    report_to: str | os.PathLike[str] | None
+    report_to: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
     sinks: Sequence[Sink]
     warm_up: int | str
 
@@ -185,10 +185,7 @@ def _checked(name: str, value: Any, source: str) -> Any:
         if value is not None and not callable(value):
             raise wrong("a callable without arguments, such as a dataclass")
     elif name == "report_to":
-        if value is not None:
-            if not isinstance(value, (str, os.PathLike)) or not os.fspath(value) or "://" in os.fspath(value):
-                raise wrong("the path of a directory")
-            value = os.fspath(value)
+        return _places(value, source)
     elif name == "warm_up":
         try:
             parse_warm_up(value)
@@ -214,3 +211,23 @@ def _is_surfaces(value: Any) -> bool:
         isinstance(key, str) and isinstance(names, (list, tuple)) and all(isinstance(n, str) for n in names)
         for key, names in value.items()
     )
+
+
+_REDIS = ("redis://", "rediss://", "unix://")
+
+
+def _places(value: Any, source: str) -> tuple[str, ...]:
+    """Directories, addresses of Redis servers and names of telemetry libraries."""
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    elif isinstance(value, os.PathLike):
+        value = [value]
+    for place in value if isinstance(value, (list, tuple)) else (None,):
+        text = os.fspath(place) if isinstance(place, (str, os.PathLike)) else None
+        if not isinstance(text, str) or not text or ("://" in text and not text.startswith(_REDIS)):
+            # Not shown: an address may hold a password.
+            raise ConfigError(
+                f"report_to from {source}: expected directories, 'redis://...', 'otel', 'prometheus', "
+                "'sentry'"
+            )
+    return tuple(map(os.fspath, value))

@@ -24,7 +24,7 @@ from stateguard.engine import Engine
 from stateguard.errors import ConfigError, SharedStateMutated
 from stateguard.leak import RequestInfo
 from stateguard.rating import Rater
-from stateguard.report.jsonl import JsonLines
+from stateguard.report.destinations import open_sinks
 from stateguard.report.text import render_leak, render_summary
 from stateguard.scope import Scope, open_scope
 from stateguard.verdict import Judge
@@ -58,9 +58,10 @@ class Guard:
     settings out. ``show_values`` shows values in previews instead of their type and size. ``keep`` bounds
     :attr:`leaks`. ``surfaces`` adds to the table of third-party client attributes that are state. ``budget``
     is the share of time that looking may take before the guard looks less closely (0.05; 1 means never; it
-    is not applied with ``locate="always"`` or ``on_leak="raise"``). ``report_to`` is a directory that leaks
-    of every severity are written to, for ``stateguard report``; ``sinks`` are other places
-    (:class:`~stateguard.report.sink.Sink`). ``warm_up`` is how long a worker may get ready before anything is
+    is not applied with ``locate="always"`` or ``on_leak="raise"``). ``report_to`` says where leaks of
+    every severity go: directories and ``redis://`` addresses, for ``stateguard report``, and ``"otel"``,
+    ``"prometheus"``, ``"sentry"``; ``sinks`` are other places (:class:`~stateguard.report.sink.Sink`).
+    ``warm_up`` is how long a worker may get ready before anything is
     reported or raised: ``20`` requests, or ``"30s"`` from its first request on.
 
     Every option can also be set by ``STATEGUARD_<OPTION>`` or in ``[tool.stateguard]``.
@@ -79,8 +80,7 @@ class Guard:
         self.engine: Engine | None = None
         if self.mode == "on":
             sinks = list(self.config.sinks)
-            if self.config.report_to is not None:
-                sinks.append(JsonLines(self.config.report_to))
+            sinks += open_sinks(self.config.report_to)
             self.engine = Engine(self.config, self._make_judge, sinks)
             # Called for every step of every request: without a detour.
             self.begin, self.end = self.engine.begin, self.engine.end

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,12 +18,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("places", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("places", nargs=-1, required=True)
 @click.option(
     "--min-severity", type=click.Choice(SEVERITIES), default="low", show_default=True,
     help="Leave out what is milder.",
 )  # fmt: skip
-def baseline(places: tuple[Path, ...], min_severity: Any) -> None:
+def baseline(places: tuple[str, ...], min_severity: Any) -> None:
     """Print the leaks recorded in PLACES as exemptions for pyproject.toml.
 
     Paste them into [tool.stateguard]; from then on only new leaks alarm. Remove them one by one.

@@ -17,7 +17,7 @@ from stateguard.report.table import render
 
 
 @click.command()
-@click.argument("places", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("places", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a page to FILE."
@@ -28,9 +28,9 @@ from stateguard.report.table import render
 )  # fmt: skip
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when there is a leak to show.")
 def report(
-    places: tuple[Path, ...], as_json: bool, html: Path | None, min_severity: Any, exit_code: bool
+    places: tuple[str, ...], as_json: bool, html: Path | None, min_severity: Any, exit_code: bool
 ) -> None:
-    """Merge the leaks in PLACES: directories that guards report to (report_to=), or files from there."""
+    """Merge the leaks in PLACES, where guards report to: directories, files from there, or redis://..."""
     merged = read_leaks(places)
     every = merged.worst_first()
     shown = [one for one in every if at_least(one.leak.severity, min_severity)]

@@ -8,6 +8,7 @@ import click
 
 from stateguard.config import load_config
 from stateguard.leak import SEVERITIES
+from stateguard.report.destinations import LIBRARIES, is_redis
 from stateguard.run.launch import launch
 
 MODES = ("off", "scope-only", "log", "raise")
@@ -22,7 +23,10 @@ MODES = ("off", "scope-only", "log", "raise")
 @click.option("--allow", multiple=True, metavar="PATH", help="State that requests may change; with globs.")
 @click.option("--threshold", type=click.Choice(SEVERITIES), help="Alarm from this severity on.")
 @click.option("--warm-up", metavar="N|Ns", help="Say nothing of each worker's first N requests or seconds.")
-@click.option("--report-to", metavar="DIRECTORY", help="Write every leak there, for `stateguard report`.")
+@click.option(
+    "--report-to", multiple=True, metavar="PLACE",
+    help="Where every leak goes: a directory, redis://..., otel, prometheus, sentry. Repeatable.",
+)  # fmt: skip
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
     watch: tuple[str, ...],
@@ -30,7 +34,7 @@ def run(
     allow: tuple[str, ...],
     threshold: str | None,
     warm_up: str | None,
-    report_to: str | None,
+    report_to: tuple[str, ...],
     command: tuple[str, ...],
 ) -> None:
     """Start COMMAND with a guard around the application that it serves, in every worker.
@@ -48,11 +52,16 @@ def run(
         "allow": ",".join(allow),
         "threshold": threshold or "",
         "warm_up": warm_up or "",
-        "report_to": os.path.abspath(report_to) if report_to else "",
+        "report_to": ",".join(map(_absolute, report_to)),
     }
     options = {name: value for name, value in given.items() if value}
     _check(options)
     launch(command, options)
+
+
+def _absolute(place: str) -> str:
+    """A directory as workers find it, wherever they are."""
+    return place if is_redis(place) or place in LIBRARIES else os.path.abspath(place)
 
 
 def _check(options: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Many files of JSON lines, from workers and hosts, as one list of distinct leaks.
+"""What workers and hosts have recorded, in files or in Redis, as one list of distinct leaks.
 
 Leaks are the same when their :attr:`Leak.id <stateguard.leak.Leak.id>` is. A process writes down how often it
 has seen each, so counts add up although frequent leaks are thinned out.
@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING
 
 from stateguard.errors import ConfigError
 from stateguard.leak import SEVERITIES, Leak
-from stateguard.report.record import decode
+from stateguard.report.destinations import is_redis
+from stateguard.report.record import LINE, decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-LINE = 4_000_000
-"""Bytes of a line; a longer one was not written by stateguard."""
 
 OCCURRENCES = 5
 """Latest occurrences of each leak that are kept."""
@@ -84,15 +82,18 @@ def _telling(leak: Leak) -> tuple[int, bool, bool, int, float]:
     )
 
 
-def read_leaks(places: Iterable[Path]) -> Merged:
-    """Merge files, and the ``*.jsonl`` files in directories.
+def read_leaks(places: Iterable[str | Path]) -> Merged:
+    """Merge files, the ``*.jsonl`` files in directories, and Redis collectors (``redis://...``).
 
     Raises :class:`~stateguard.errors.ConfigError` for a place that is not there or cannot be read. Lines
     that are no leaks are counted, not fatal: the last line of a crashed machine may be cut.
     """
     merged = Merged()
     for place in places:
-        for file in _files(place):
+        if isinstance(place, str) and is_redis(place):
+            _read_redis(place, merged)
+            continue
+        for file in _files(Path(place)):
             try:
                 _read(file, merged)
             except OSError as error:
@@ -109,17 +110,34 @@ def _files(place: Path) -> Iterator[Path]:
         raise ConfigError(f"there is no file or directory {str(place)!r}")
 
 
+def _read_redis(url: str, merged: Merged) -> None:
+    try:
+        from stateguard.report.redis_stream import read_lines
+    except ModuleNotFoundError as error:
+        if error.name != "redis":
+            raise
+        raise ConfigError(
+            "reading leaks from Redis needs redis-py: pip install 'stateguard-middleware[redis]'"
+        ) from None
+    for line in read_lines(url):
+        _add_line(line, "redis", merged)
+
+
 def _read(file: Path, merged: Merged) -> None:
     with file.open("rb") as stream:
         while line := stream.readline(LINE):
-            if not line.strip():
-                continue
-            merged.lines += 1
-            try:
-                record = json.loads(line)
-                leak, seen = decode(record), record.get("seen", 1)
-                if type(seen) is not int or not 0 < seen < 2**53:
-                    raise ValueError("seen is no count")
-                merged.add(leak, seen, str(record.get("process", file.name))[:200])
-            except (ValueError, AttributeError, RecursionError):
-                merged.unreadable += 1
+            _add_line(line, file.name, merged)
+
+
+def _add_line(line: bytes, source: str, merged: Merged) -> None:
+    if not line.strip():
+        return
+    merged.lines += 1
+    try:
+        record = json.loads(line)
+        leak, seen = decode(record), record.get("seen", 1)
+        if type(seen) is not int or not 0 < seen < 2**53:
+            raise ValueError("seen is no count")
+        merged.add(leak, seen, str(record.get("process", source))[:200])
+    except (ValueError, AttributeError, RecursionError):
+        merged.unreadable += 1

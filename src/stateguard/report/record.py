@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 TEXT = 2000
 """Characters of any text in a record."""
 
+LINE = 4_000_000
+"""Bytes of a line; a longer one was not written by stateguard."""
+
 REQUESTS = 50
 """Requests listed as suspects or as in flight."""
 

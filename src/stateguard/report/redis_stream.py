@@ -1,0 +1,143 @@
+"""Leaks of many hosts in one Redis: a bounded stream of occurrences and a table of the distinct leaks.
+
+Needs the extra ``redis``. For teams that run a Redis and no OpenTelemetry collector. A frequent leak may push
+a rare one out of the stream, never out of the table: that holds the first occurrence of each, up to
+:data:`DISTINCT` of them. Both go :data:`DAYS` days after the last leak.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import redis
+
+from stateguard.errors import ConfigError
+from stateguard.report.record import LINE, encode
+from stateguard.report.sender import Sender
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stateguard.leak import Leak
+
+logger = logging.getLogger("stateguard")
+
+KEY = "stateguard:leaks"
+"""Name of the stream; the table is ``KEY:distinct``. Another one: ``redis://host/0?stream=NAME``."""
+
+MAX_LENGTH = 10_000
+"""Occurrences that the stream keeps, about. Another number: ``?maxlen=N``."""
+
+DISTINCT = 10_000
+DAYS = 30
+TIMEOUT = 5.0
+"""Seconds to wait for Redis; requests never wait for it."""
+
+SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+def shown(url: str) -> str:
+    """An address without its credentials and options."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+class Place:
+    """Where leaks are kept: the address, with our own options taken out of it."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        own = dict(parse_qsl(parts.query))
+        self.key = own.pop("stream", KEY)
+        self.table = f"{self.key}:distinct"
+        length = own.pop("maxlen", str(MAX_LENGTH))
+        if not length.isdecimal() or not int(length):
+            raise ConfigError(f"maxlen={length!r} of {shown(url)} is not a number, 1 or more")
+        self.length = int(length)
+        self.name = shown(url)
+        try:
+            self.client = redis.Redis.from_url(
+                urlunsplit(parts._replace(query=urlencode(own))),
+                socket_timeout=TIMEOUT,
+                socket_connect_timeout=TIMEOUT,
+            )
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{self.name} is no address of a Redis: {error}") from None
+
+
+class RedisStream:
+    """A sink that adds leaks to a stream, from a thread of its own: a slow Redis slows no request.
+
+    Raises :class:`~stateguard.errors.ConfigError` for an address that cannot be one. A Redis that does
+    not answer is said once and tried again; up to 1,000 leaks wait for it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._place = Place(url)
+        self._begin()
+        self._sender = Sender(self._send, self._complain)
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._said = False
+        host = "".join(sign if sign.isalnum() or sign == "." else "_" for sign in socket.gethostname())[:60]
+        self._process = f"{host}-{self._pid}-{os.urandom(4).hex()}"
+
+    @property
+    def lost(self) -> int:
+        """Leaks that were given up because Redis was away for too long."""
+        return self._sender.lost
+
+    def leak(self, leak: Leak, seen: int) -> None:
+        """Hand it to the sending thread."""
+        if os.getpid() != self._pid:
+            self._begin()
+        self._sender.put(encode(leak, seen, self._process))
+
+    def close(self) -> None:
+        """Send what waits, for two seconds at most."""
+        if not self._sender.close():
+            self._complain(None)
+
+    def _send(self, lines: list[bytes]) -> None:
+        place = self._place
+        full = place.client.hlen(place.table) >= DISTINCT
+        pipe = place.client.pipeline(transaction=False)
+        for line in lines:
+            pipe.xadd(place.key, {"leak": line}, maxlen=place.length, approximate=True)
+            if not full:
+                pipe.hsetnx(place.table, json.loads(line)["id"], line.decode())
+        for key in (place.key, place.table):
+            pipe.expire(key, DAYS * 24 * 3600)
+        pipe.execute()
+        self._said = False
+
+    def _complain(self, error: Exception | None) -> None:
+        if not self._said:
+            self._said = True
+            # The texts of such errors may hold the address with its password.
+            why = "it did not answer in time" if error is None else type(error).__name__
+            logger.warning("stateguard cannot send leaks to %s: %s", self._place.name, why)
+
+
+def read_lines(url: str) -> Iterator[bytes]:
+    """Every recorded line, table first. Raises :class:`~stateguard.errors.ConfigError`."""
+    place = Place(url)
+    client: Any = place.client
+    try:
+        for _, line in client.hscan_iter(place.table, count=500):
+            yield line[:LINE]
+        start = "-"
+        while batch := client.xrange(place.key, min=start, count=500):
+            for number, fields in batch:
+                start = b"(" + number
+                yield fields.get(b"leak", b"")[:LINE]
+    except redis.RedisError as error:
+        raise ConfigError(f"cannot read leaks from {place.name}: {type(error).__name__}") from None
+    finally:
+        client.close()
