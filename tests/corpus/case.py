@@ -68,7 +68,7 @@ class Case:
     @property
     def watch(self) -> list[str]:
         """The watch patterns: the application's module, or its package with all its modules."""
-        package = bool(_files(self.module_name)[1:])
+        package = bool(source_files(self.module_name)[1:])
         return [self.module_name, self.module_name + ".*"] if package else [self.module_name]
 
     @property
@@ -101,7 +101,7 @@ class Case:
 
 
 @cache
-def _files(module: str) -> list[Path]:
+def source_files(module: str) -> list[Path]:
     spec = importlib.util.find_spec(module)
     assert spec is not None
     assert spec.origin is not None
@@ -115,7 +115,7 @@ def marked_lines(module: str, marker: str) -> frozenset[tuple[str, int]]:
     end = re.compile(rf"#\s*{re.escape(marker)}\s*$")
     return frozenset(
         (str(file), number)
-        for file in _files(module)
+        for file in source_files(module)
         for number, line in enumerate(file.read_text().splitlines(), 1)
         if end.search(line)
     )
