@@ -1,6 +1,7 @@
 """The case files: every ``# finding: SG101`` mark is found there, and nothing else is found."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from stateguard.rules import RULES
 
 CASES = Path(__file__).parent / "cases"
 PROGRAMS = sorted(p for p in CASES.iterdir() if p.suffix == ".py" or (p.is_dir() and p.name != "__pycache__"))
+if sys.version_info < (3, 12):  # a file in newer syntax than the audit's own Python is reported as such
+    PROGRAMS = [p for p in PROGRAMS if not p.stem.endswith("_py312")]
 MARK = re.compile(r"#\s*(finding|also):\s*([A-Z0-9, \[\]a-z]+)")
 
 

@@ -188,8 +188,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     print()
     print("\n".join(totals(verdicts)))
-    wrong = [v for v in verdicts if (v.truth and not v.right) or (not v.truth and v.worst in ("high", "critical"))]
-    return 1 if wrong else 0
+    missed = any(v.truth is not None and not v.right for v in verdicts)
+    noisy = any(v.truth is None and v.worst in ("high", "critical") for v in verdicts)
+    return 1 if missed or noisy else 0
 
 
 if __name__ == "__main__":

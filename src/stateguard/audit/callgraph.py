@@ -65,8 +65,10 @@ class CallGraph:
         for index, call in enumerate(facts.calls):
             known = False
             if call.callee[0] != "?":
+                # What is only bound here is a call for those who ask what it is given, not for who runs when.
+                reached = [] if call.later else sites
                 for place in resolve(module, facts, call.callee):
-                    known = self._target(caller, index, place, sites) or known
+                    known = self._target(caller, index, place, reached) or known
                     if place.kind == "E":
                         known = True
             if not known and "." in call.callee:

@@ -84,6 +84,10 @@ class Effects:
                 qual, _, name = write.ref[2:].partition(":")
                 self._shared(Place("L", f"{module.name}:{qual}", name), write, function.key, function.key, ())
                 continue
+            if write.op == "invoke":
+                place = Place("P", function.key, write.ref[2:])
+                self._param(function.key, place, write, function.key, (), False)
+                continue
             for place in self.resolver.resolve(module, facts, write.ref):
                 if place.kind in "PS":
                     self._param(function.key, place, write, function.key, (), constructor)
@@ -157,17 +161,30 @@ class Effects:
         write = effect.write
         if call.lock and not write.lock:
             write = write._replace(lock=call.lock)
+        # What is only bound here runs with the callee, whoever calls that.
+        root = site.callee if call.later else site.caller
         for base in given:
-            if base.kind == "I":
+            if base.kind == "I" and (base.receiver is None or not effect.path):
                 continue
             for place in self.resolver.walk(base, effect.path):
-                if place.kind in "PS":
+                if write.op == "invoke" and (place.kind != "P" or place.path):
+                    self._invoked(place, write, effect.function, root, chain)
+                elif place.kind in "PS":
                     constructor = caller.facts.name in CONSTRUCTORS and bool(caller.facts.owner)
                     self._param(site.caller, place, write, effect.function, chain, constructor)
-                    if place.kind == "P" and self._has_default(place):
-                        self._shared(place, write, effect.function, site.caller, chain)
+                    if place.kind == "P" and self._has_default(place) and write.op != "invoke":
+                        self._shared(place, write, effect.function, root, chain)
                 else:
-                    self._shared(place, write, effect.function, site.caller, chain)
+                    self._shared(place, write, effect.function, root, chain)
+
+    def _invoked(
+        self, place: Place, write: Write, function: str, root: str, chain: tuple[tuple[str, int], ...]
+    ) -> None:
+        """The parameter that is called was given ``HISTORY.append``."""
+        base, dot, name = place.path.rpartition(".")
+        if dot and name in CERTAIN_MUTATORS | POSSIBLE_MUTATORS and place.kind != "P":
+            changed = write._replace(op="call", how=name)
+            self._shared(place._replace(path=base), changed, function, root, chain)
 
 
 def is_certain(write: Write) -> bool:

@@ -182,6 +182,8 @@ def _by_decorator(found: EntryPoints, key: str, facts: FunctionFacts) -> None:
             found.requests[key] = f"task {facts.name}"
         elif last in _EVENTS and has_base and decorator.called and not facts.owner:
             found.requests[key] = f"event {decorator.text or facts.name}"
+        elif decorator.called and has_base and decorator.text.startswith("/"):
+            found.requests[key] = f"{last} {decorator.text}"
         else:
             continue
         if key in found.requests:
@@ -201,6 +203,11 @@ def _by_signature(program: Program, found: EntryPoints, key: str, facts: Functio
         module = key.partition(":")[0]
         if facts.owner and facts.name == "__call__" and _wraps_application(program, module, facts.owner):
             found.middleware.add(f"{key.partition(':')[0]}:{facts.owner}")
+    elif params[:1] == ["get_response"] and not facts.owner:
+        for ref in facts.returns:
+            inner = f"{key.partition(':')[0]}:{ref[2:]}"
+            if ref[:2] == "d:" and inner in program.functions:
+                found.requests.setdefault(inner, f"middleware {facts.name}")
     elif facts.name in ("lambda_handler",) and len(params) == 2:
         found.requests.setdefault(key, f"Lambda handler {facts.name}")
     elif facts.name in _STARTUP_NAMES and facts.owner and key not in found.requests:

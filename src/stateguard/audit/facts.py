@@ -14,6 +14,7 @@ root       meaning
 ``d:q``    the function or class that this module defines as ``q``
 ``m:a.b``  what ``import a.b`` names
 ``n:list`` a new object of this kind, nobody else's yet
+``h:3``    holder 3 of this function: a new container with members that are not new
 ``k:num``  a constant of this kind
 ``?``      not known
 ========== ======================================================================
@@ -28,7 +29,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-FACTS_VERSION = 1
+FACTS_VERSION = 2
 """Part of every cache key: raise it when the meaning of any fact changes."""
 
 MODULE_BODY = "<module>"
@@ -41,8 +42,9 @@ class Write(NamedTuple):
     """One place where code changes an object or rebinds a name.
 
     ``op`` is one of ``call`` (a mutating method, named by ``how``), ``item``, ``item+``, ``delitem``,
-    ``attr``, ``attr+``, ``delattr``, ``bind``, ``bind+``, ``unbind`` and ``iadd``. ``ref`` is the object that
-    changes: the container, the owner of the attribute, or the name that is rebound.
+    ``attr``, ``attr+``, ``delattr``, ``bind``, ``bind+``, ``unbind``, ``iadd`` and ``invoke`` (a parameter is
+    called, which may be some object's mutating method). ``ref`` is the object that changes: the container,
+    the owner of the attribute, or the name that is rebound.
     """
 
     ref: str
@@ -61,7 +63,10 @@ class Write(NamedTuple):
 
 
 class Call(NamedTuple):
-    """One call. ``text`` is its first constant string, ``methods`` a constant ``methods=[...]``."""
+    """One call. ``text`` is its first constant string, ``methods`` a constant ``methods=[...]``.
+
+    ``later`` calls are only bound here (``partial(work, HISTORY)``): they happen when the result is called.
+    """
 
     callee: str
     args: tuple[Refs, ...]
@@ -71,6 +76,7 @@ class Call(NamedTuple):
     text: str
     methods: str
     lock: str
+    later: bool = False
 
 
 class Default(NamedTuple):
@@ -131,7 +137,7 @@ class FunctionFacts:
     context_reads: list[str] = field(default_factory=list)
     captured: dict[str, list[str]] = field(default_factory=dict)
     captured_at: dict[str, int] = field(default_factory=dict)
-    mentions: list[str] = field(default_factory=list)
+    holders: list[dict[str, list[str]]] = field(default_factory=list)
     defined_in: str = MODULE_BODY
 
     @property
@@ -172,6 +178,7 @@ class ClassFacts:
     declared: dict[str, str] = field(default_factory=dict)
     methods: dict[str, str] = field(default_factory=dict)
     assigned: dict[str, list[tuple[str, str, int]]] = field(default_factory=dict)
+    metaclass: str = ""
 
 
 @dataclass(slots=True)

@@ -83,6 +83,8 @@ class Judge:
         found = [self._verdict(w, removes, tasks, numeric) for w in writes]
         if any(v.role == "pool" for v in found):
             return [replace(v, severity="note") if v.role == "paired" else v for v in found]
+        if all(v.role == "paired" for v in found):  # connections, tasks: in while they live, then out again
+            return [replace(v, severity="note") for v in found]
         if all(v.role in ("reset", "paired") for v in found) and not any(_adds(w) for w in writes):
             return [replace(v, severity="note") for v in found]
         return found
@@ -153,7 +155,9 @@ class Judge:
             return "reset"
         if one.value == ("k:none",) and one.op == "item":
             return "reset"
-        if one.op in ("delitem", "delattr", "unbind") or one.how == "clear":
+        if one.op == "unbind":
+            return "plain"
+        if one.op in ("delitem", "delattr") or one.how == "clear":
             return "reset"
         if any(
             ref.startswith(one.ref + ".pop") or normal(ref).startswith(one.ref + "[]") for ref in one.value

@@ -31,6 +31,8 @@ class Place(NamedTuple):
     L    a local that a nested function uses            ``module:function``     local
     K    what a cached function returned                module                  qualified name
     X    the default of a ``ContextVar``                module                  variable
+    H    a new container with known members             ``module:function``     number
+    N    a call that makes an instance (a receiver)     ``module:function``     number
     ==== ============================================== ======================= ==================
 
     ``path`` is what is done to it: ``.memory[]``.

@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 
 from stateguard.audit.facts import MODULE_BODY, Call, FunctionFacts, ModuleFacts
+from stateguard.audit.passing import Passing
 from stateguard.audit.program import Place, Program
-from stateguard.audit.values import MAX_DEPTH, MAX_PLACES, Places, Values
+from stateguard.audit.values import MAX_DEPTH, MAX_PLACES, Places
+from stateguard.audit.walk.names import CLASS_VARIABLE
 
 MAX_PATH = 8
 """Steps from a root that are still told apart."""
 _STEP = re.compile(r"\.[^.\[(~+#!]+|!?\[\]|\(\d+\)|[~+#]")
 _ITEM_METHODS = (".get", ".setdefault", ".__getitem__")
 _CACHES = frozenset({"lru_cache", "cache", "alru_cache", "cached", "memoize", "ttl_cache", "cached_property"})
+_PARTIAL = frozenset({"functools.partial", "functools.partialmethod"})
 _ALIASES = frozenset("VACFMBL")
 
 
-class Resolver(Values):
+class Resolver(Passing):
     """Answers what a reference means, and remembers every answer."""
 
     def __init__(self, program: Program) -> None:
@@ -56,7 +59,15 @@ class Resolver(Values):
             cut = ref.rindex("(")
             places = self.resolve(module, fn, ref[:cut])
             call = fn.calls[int(ref[cut + 1 : -1])]
-            return tuple(p for place in places for p in self.call(module, fn, place, call))
+            found = tuple(p for place in places for p in self.call(module, fn, place, call))
+            if call.args or call.kwargs:  # which call made it: its arguments may be somebody else's
+                site = Place("N", f"{module.name}:{fn.qual}", ref[cut + 1 : -1])
+                direct = {(p.owner, p.name) for p in places if p.kind == "C"}
+                found = tuple(
+                    p._replace(receiver=site) if p.kind == "I" and (p.owner, p.name) in direct else p
+                    for p in found
+                )
+            return found
         if last == "]":
             step = "![]" if ref[-3] == "!" else "[]"
             base = ref[: -len(step)]
@@ -64,6 +75,8 @@ class Resolver(Values):
         if last in "~+#":
             return ()
         root = ref[0]
+        if root == "h":
+            return (Place("H", f"{module.name}:{fn.qual}", ref[2:]),) if ref[2:].isdigit() else ()
         if root == "d":
             name = ref[2:]
             if name in module.classes:
@@ -113,7 +126,9 @@ class Resolver(Values):
             for place in self.resolve(module, outer, value):
                 if place.kind in _ALIASES or (place.kind == "E" and not place.path):
                     found.append(place)
-        return tuple(found) or (Place("L", f"{module.name}:{qual}", name),)
+                elif place.kind == "P" and not place.path and place.owner == f"{module.name}:{qual}":
+                    found.extend(p for p in self.given(place) if p.kind in _ALIASES or p.kind == "I")
+        return tuple(dict.fromkeys(found)) or (Place("L", f"{module.name}:{qual}", name),)
 
     def variable(self, module: str, name: str) -> Places:
         """A module-level name, with variables that are only another name for something followed."""
@@ -178,7 +193,12 @@ class Resolver(Values):
         """A member of a container."""
         if place.kind in "MFCBS":
             return ()
-        return self.extended(place, step)
+        if place.kind == "H":
+            return self.held(place) if not place.path else ()
+        own = self.extended(place, step)
+        if place.kind == "V" and not place.path:
+            own += tuple(p for p in self.stored(place) if p.kind in "VAH" and p != place)
+        return own
 
     def attribute(self, place: Place, name: str) -> Places:
         """An attribute, found through modules, classes and what ``__init__`` assigned."""
@@ -192,6 +212,8 @@ class Resolver(Values):
             return found or (Place("V", place.owner, name),)
         if kind == "C":
             return self._class_attribute(place, name)
+        if kind == "H":
+            return ()
         if kind in "FB":
             if name == "__wrapped__" or name.startswith("cache_"):
                 return ()
@@ -241,10 +263,10 @@ class Resolver(Values):
                     fn = owner.functions.get(qual)
                     if fn is not None and ref[0] == "p":
                         found.extend(self._constructor_argument(place, owner, fn, ref))
-                    if fn is None or ref[0] not in "gfdm":
+                    if fn is None or ref[0] not in "gfdmh":
                         continue
                     aliases = self.resolve(owner, fn, ref)
-                    found.extend(p for p in aliases if p.kind in "VAMFCL" and p != place)
+                    found.extend(p for p in aliases if p.kind in "VAMFCLH" and p != place)
             if name in facts.methods and not assigned:
                 method = owner.functions[facts.methods[name]]
                 if is_property(method):
@@ -253,8 +275,10 @@ class Resolver(Values):
                     return self.call(owner, method, bound, call) or self.extended(place, "." + name)
                 return (Place("B", owner.name, method.qual, "", place),)
             if name in facts.attrs and not assigned:
-                annotated = any(b.annotation for b in facts.attrs[name])
-                if copies_class_attributes(self.program, klass, annotated):
+                rows = facts.attrs[name]
+                annotated = any(b.annotation for b in rows)
+                variable = any(b.annotation.startswith(CLASS_VARIABLE) for b in rows)
+                if not variable and copies_class_attributes(self.program, klass, annotated):
                     break
                 return (Place("A", f"{owner.name}:{facts.qual}", name),)
         own = self.extended(place, "." + name)
@@ -266,10 +290,15 @@ class Resolver(Values):
         """What calling ``place`` gives back."""
         kind = place.kind
         if kind == "C":
-            return (Place("I", place.owner, place.name),)
+            return self.singleton(place) or (Place("I", place.owner, place.name),)
         if kind in "FB" and not place.path:
             return self._returned(module, fn, place, call)
+        if kind == "H":
+            return ()
         if kind == "E":
+            if place.owner in _PARTIAL and not place.path:
+                function = call.args[0] if call.args else ()
+                return tuple(p for ref in function for p in self.resolve(module, fn, ref))
             if place.path.endswith(_ITEM_METHODS) and not place.path.startswith("()"):
                 return self.extended(place._replace(path=place.path[: place.path.rindex(".")]), "[]")
             return (place._replace(path=place.path + "()"),) if not place.path.endswith("()") else ()
@@ -337,31 +366,6 @@ class Resolver(Values):
             found.extend(self._annotated(function.module, annotation))
         self._returns[key] = tuple(dict.fromkeys(found))[:MAX_PLACES]
         return self._returns[key]
-
-    def argument(
-        self,
-        module: ModuleFacts,
-        fn: FunctionFacts,
-        callee: Place,
-        target: FunctionFacts,
-        call: Call,
-        param: str,
-    ) -> Places:
-        """What the caller passes for a parameter of the callee."""
-        params = target.params
-        offset = 0
-        if target.self_name and (callee.kind == "B" or target.name == "__init__"):
-            if params and param == params[0]:
-                return (callee.receiver,) if callee.receiver is not None else ()
-            offset = 1
-        refs = call.kwargs.get(param)
-        if refs is None and param in params:
-            index = params.index(param) - offset
-            if 0 <= index < len(call.args):
-                refs = call.args[index]
-        if refs is None:
-            return ()
-        return tuple(p for ref in refs for p in self.resolve(module, fn, ref))
 
 
 def is_property(fn: FunctionFacts) -> bool:

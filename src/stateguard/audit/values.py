@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from stateguard.audit.facts import MODULE_BODY, Binding, Call, ClassFacts, FunctionFacts, ModuleFacts
+from stateguard.audit.facts import MODULE_BODY, Binding, Call, ClassFacts, FunctionFacts, ModuleFacts, Refs
+from stateguard.audit.flow import Flow
 from stateguard.audit.program import Place, Program
-from stateguard.audit.walk.names import ANNOTATION_KINDS, container_kind
+from stateguard.audit.walk.names import ANNOTATION_KINDS, CLASS_VARIABLE, container_kind
 
 MAX_PLACES = 12
 MAX_DEPTH = 60
 """Answers that wait for other answers. Longer chains of aliases end as not known."""
+
+ONLY_INSTANCE = "()"
+"""The name under which the one instance of a singleton class is known, as an attribute of its class."""
 
 Places = tuple[Place, ...]
 
@@ -18,9 +22,10 @@ class Values:
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self.flow = Flow(program)
         self._classes: dict[Place, Places] = {}
+        self._singletons: dict[Place, Places] = {}
         self._values: dict[Place, Places] = {}
-        self._made: dict[tuple[str, str], list[tuple[ModuleFacts, FunctionFacts, Call]]] | None = None
         self._depth = 0
 
     # -- what the other half provides ----------------------------------------------------------------
@@ -33,6 +38,14 @@ class Values:
         """What a function returns, in its own terms."""
         raise NotImplementedError
 
+    def walk(self, place: Place, path: str) -> Places:
+        """Apply a path to a place, one step at a time."""
+        raise NotImplementedError
+
+    def members(self, place: Place) -> Places:
+        """What the containers written at ``place`` (a path ending in ``[]``) were filled with."""
+        raise NotImplementedError
+
     def argument(
         self,
         module: ModuleFacts,
@@ -43,6 +56,10 @@ class Values:
         param: str,
     ) -> Places:
         """What the caller passes for a parameter of the callee."""
+        raise NotImplementedError
+
+    def passes(self, callee: Place, target: FunctionFacts, call: Call, param: str) -> Refs | None:
+        """The references that a call passes for a parameter, ``None`` when it passes nothing."""
         raise NotImplementedError
 
     # -- types -------------------------------------------------------------------------------------
@@ -94,7 +111,10 @@ class Values:
             if facts is None:
                 return ()
             body = program.modules[owner].functions[facts.parent]
-            return self._binding_values(program.modules[owner], body, facts.attrs.get(place.name, ()))
+            found = self._binding_values(program.modules[owner], body, facts.attrs.get(place.name, ()))
+            if place.name == ONLY_INSTANCE or (not found and self._keeps_instance(owner, facts, place.name)):
+                return (Place("I", owner, qual),)
+            return found
         if kind in "PS":
             function = program.functions[place.owner]
             fn = function.facts
@@ -139,22 +159,13 @@ class Values:
                     found.extend(self._annotated(owner, annotation))
         return tuple(found)
 
-    def _constructions(self, owner: str, qual: str) -> list[tuple[ModuleFacts, FunctionFacts, Call]]:
-        """The calls of the program that make an instance of a class."""
-        if self._made is None:
-            self._made = {}
-            names = {q.rpartition(".")[2] for m in self.program.modules.values() for q in m.classes}
-            for function in self.program.functions.values():
-                for call in function.facts.calls:
-                    last = call.callee.replace(":", ".").rpartition(".")[2]
-                    if last not in names:
-                        continue
-                    for place in self.program.static(function.module.name, call.callee):
-                        if place.kind == "C":
-                            rows = self._made.setdefault((place.owner, place.name), [])
-                            if len(rows) < MAX_PLACES:
-                                rows.append((function.module, function.facts, call))
-        return self._made.get((owner, qual), [])
+    def _keeps_instance(self, module: str, facts: ClassFacts, name: str) -> bool:
+        """Whether ``__new__`` returns this attribute of the class: it holds the only instance."""
+        new = facts.methods.get("__new__")
+        if new is None:
+            return False
+        fn = self.program.modules[module].functions[new]
+        return bool(fn.params) and f"p:{fn.params[0]}.{name}" in fn.returns
 
     def _constructor_argument(
         self, place: Place, owner: ModuleFacts, init: FunctionFacts, ref: str
@@ -169,11 +180,18 @@ class Values:
         found: list[Place] = []
         made_with_argument = False
         if place.kind == "P":  # ``self`` may be any instance: the arguments tell its types, not its identity
-            for module, scope, call in self._constructions(owner.name, init.owner):
+            for row in self.flow.calls_of(f"{owner.name}:{init.owner}"):
                 callee = Place("B", owner.name, init.qual)
-                given = self.argument(module, scope, callee, init, call, name)
+                given = self.argument(row.module, row.fn, callee, init, row.call, name)
                 found.extend(p for p in given if p.kind == "I" and not p.path)
-        for module, scope, binding in self._sources(place):
+        elif place.kind == "I" and place.receiver is not None:
+            site = self.program.functions[place.receiver.owner]
+            call = site.facts.calls[int(place.receiver.name)]
+            callee = Place("B", owner.name, init.qual)
+            made_with_argument = self.passes(callee, init, call, name) is not None
+            given = self.argument(site.module, site.facts, callee, init, call, name)
+            found.extend(p for p in given if p.kind in "VAMFCLIH")
+        for module, scope, binding in self.sources(place):
             for made in binding.refs:
                 if made[-1] != ")":
                     continue
@@ -184,22 +202,14 @@ class Values:
                     callee = Place("B", owner.name, init.qual)
                     given = self.argument(module, scope, callee, init, call, name)
                     made_with_argument = made_with_argument or bool(given)
-                    found.extend(p for p in given if p.kind in "VAMFCLI")
+                    found.extend(p for p in given if p.kind in "VAMFCLIH")
         default = init.defaults.get(name)
         if default is not None and default.kind and not made_with_argument:
             found.append(Place("P", f"{owner.name}:{init.qual}", name))
         return tuple(found)
 
-    def members(self, place: Place) -> Places:
-        """What the containers written at ``place`` (a path ending in ``[]``) were filled with."""
-        base = place._replace(path=place.path[: place.path.index("[]")].removesuffix("!"))
-        found: list[Place] = []
-        for module, fn, binding in self._sources(base):
-            for ref in binding.elements:
-                found.extend(self.resolve(module, fn, ref))
-        return tuple(found)
-
-    def _sources(self, place: Place) -> list[tuple[ModuleFacts, FunctionFacts, Binding]]:
+    def sources(self, place: Place) -> list[tuple[ModuleFacts, FunctionFacts, Binding]]:
+        """The assignments that bind a module variable or class attribute, with the scope they stand in."""
         program = self.program
         if place.path:
             return []
@@ -227,6 +237,7 @@ class Values:
         return tuple(dict.fromkeys(found))
 
     def _annotated(self, module: ModuleFacts, annotation: str) -> Places:
+        annotation = annotation.removeprefix(CLASS_VARIABLE)
         return tuple(
             Place("I", p.owner, p.name)
             for p in self.program.static(module.name, "g:" + annotation)
@@ -242,7 +253,7 @@ class Values:
         path = place.path
         program = self.program
         if not path:
-            for _, _, binding in self._sources(place):
+            for _, _, binding in self.sources(place):
                 if binding.kind:
                     return binding.kind
                 annotated = ANNOTATION_KINDS.get(binding.annotation.rpartition(".")[2], "")
@@ -263,6 +274,8 @@ class Values:
             return ""
         cut = path.rindex(".")
         base, name = place._replace(path=path[:cut]), path[cut + 1 :]
+        if name == "__dict__":
+            return "dict"
         for klass in self.classes(base):
             for _, facts in program.mro(klass.owner, klass.name):
                 found = attribute_kind(facts, name)

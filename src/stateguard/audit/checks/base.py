@@ -12,6 +12,7 @@ from stateguard.audit.judge import Judge
 from stateguard.audit.program import Place, Program
 from stateguard.audit.reach import Reach
 from stateguard.audit.resolve import Resolver
+from stateguard.audit.values import ONLY_INSTANCE
 from stateguard.finding import Spot
 
 CONTENT_OPS = frozenset({"item", "item+", "delitem", "call", "iadd"})
@@ -127,6 +128,8 @@ def step_target(place: Place, write: Write) -> tuple[str, str]:
     short = place.name or owner.rpartition(".")[2]
     if place.kind == "A":
         short = f"{owner.rpartition('.')[2]}.{place.name}"
+    if place.name == ONLY_INSTANCE:
+        base, short = owner + ONLY_INSTANCE, owner.rpartition(".")[2] + ONLY_INSTANCE
     return base + suffix, short + suffix
 
 

@@ -13,6 +13,7 @@ from stateguard.audit.checks.base import (
     step_target,
 )
 from stateguard.audit.effects import SharedWrite
+from stateguard.audit.facts import MODULE_BODY
 from stateguard.audit.program import Place
 from stateguard.audit.walk.names import CERTAIN_MUTATORS
 
@@ -20,6 +21,8 @@ from stateguard.audit.walk.names import CERTAIN_MUTATORS
 def claim(context: Context, write: SharedWrite) -> Claim | None:
     """Claim content changes of class attributes, and attributes set on a class."""
     place, one = write.place, write.write
+    if place.kind in "CA" and _made_per_request(context, place):
+        return None
     if place.kind == "C" and one.op in ATTRIBUTE_OPS:
         attribute = Place("A", place.key, one.key)
         return _claim(context, attribute, write, "shared by all instances and all requests")
@@ -39,6 +42,15 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
     if one.op in ATTRIBUTE_OPS and context.resolver.classes(place):
         return _claim(context, place, write, "one object for all instances and all requests")
     return None
+
+
+def _made_per_request(context: Context, place: Place) -> bool:
+    """Whether the class statement is inside a function that requests run: then each has its own."""
+    owner, _, qual = (place.key if place.kind == "C" else place.owner).partition(":")
+    facts = context.program.modules[owner].classes.get(qual)
+    if facts is None or facts.parent == MODULE_BODY:
+        return False
+    return context.reach.status(f"{owner}:{facts.parent}") == "request"
 
 
 def _known(context: Context, place: Place) -> bool:

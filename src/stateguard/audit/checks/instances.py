@@ -29,8 +29,9 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
         label = f"{place.name}.{one.key}"
         what = "an attribute of the function, one for all requests"
         function = context.program.functions[place.key]
-        if "." in place.name:
-            return None
+        made_with = bool(one.value) and all(r[:2] in ("f:", "k:") for r in one.value)
+        if "." in place.name or (made_with and not one.taint):
+            return None  # a wrapper that notes what it was made with on the function it wraps
         spot = Spot(function.module.path, function.facts.line)
         return Claim("SG106", f"{place.owner}.{label}", label, what, spot, defined_module=place.owner)
     if place.kind != "V" or place.path.lstrip("!").startswith("["):

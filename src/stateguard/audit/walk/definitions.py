@@ -6,8 +6,8 @@ import ast
 from typing import TYPE_CHECKING, Any
 
 from stateguard.audit.facts import ClassFacts, Decorator, Default, FunctionFacts, Refs
-from stateguard.audit.walk.expressions import evaluate
 from stateguard.audit.walk.names import container_kind
+from stateguard.audit.walk.table import evaluate
 from stateguard.audit.walk.walker import Walker
 
 if TYPE_CHECKING:
@@ -41,6 +41,17 @@ def annotation_name(node: ast.AST | None) -> str:
             continue
         return ""
     return ""
+
+
+def is_class_variable(node: ast.AST) -> bool:
+    """Whether an annotation says ``ClassVar``, as code or as a string."""
+    if isinstance(node, ast.Subscript):
+        node = node.value
+    if isinstance(node, ast.Attribute):
+        return node.attr == "ClassVar"
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value.removeprefix("typing.").startswith("ClassVar")
+    return isinstance(node, ast.Name) and node.id == "ClassVar"
 
 
 def define_function(w: ScopeReader, node: Any) -> None:
@@ -110,7 +121,9 @@ def define_class(w: ScopeReader, node: Any) -> None:
     for base in node.bases:
         facts.bases.extend(evaluate(w, base))
     for keyword in node.keywords:
-        evaluate(w, keyword.value)
+        refs = evaluate(w, keyword.value)
+        if keyword.arg == "metaclass":
+            facts.metaclass = refs[0]
     w.module.classes[qual] = facts
     if w.kind == "function":
         w.bind(node.name, ("d:" + qual,), (), node.lineno)

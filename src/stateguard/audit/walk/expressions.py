@@ -7,41 +7,23 @@ from collections.abc import Callable
 from typing import Any
 
 from stateguard.audit.facts import Refs
-from stateguard.audit.walk.names import CERTAIN_MUTATORS, FIRST_ARGUMENT_MUTATORS, MUTATORS, SHALLOW_COPIES
+from stateguard.audit.walk.holders import ANY, constant_key, hold, is_holder, member, with_member
+from stateguard.audit.walk.table import (
+    BOOL,
+    CONSTANTS,
+    NUMBER,
+    OPERATION,
+    OTHER,
+    STRING,
+    TABLE,
+    evaluate,
+    visit_all,
+)
 from stateguard.audit.walk.walker import UNKNOWN, Walker, attribute, item, join, shallow
-
-NUMBER: Refs = ("k:num",)
-STRING: Refs = ("k:str",)
-NONE: Refs = ("k:none",)
-BOOL: Refs = ("k:bool",)
-OTHER: Refs = ("k:other",)
-OPERATION: Refs = ("n:op",)
-
-_CONSTANTS: dict[type, Refs] = {
-    str: STRING,
-    int: NUMBER,
-    float: NUMBER,
-    complex: NUMBER,
-    bool: BOOL,
-    type(None): NONE,
-    bytes: OTHER,
-}
-
-
-def evaluate(w: Walker, node: ast.AST) -> Refs:
-    """What ``node`` refers to; its calls and writes are recorded on the way."""
-    return TABLE[node.__class__](w, node)
-
-
-def visit_all(w: Walker, nodes: list[Any]) -> None:
-    """Evaluate for the effects only."""
-    for node in nodes:
-        if node is not None:
-            TABLE[node.__class__](w, node)
 
 
 def _constant(w: Walker, node: Any) -> Refs:
-    return _CONSTANTS.get(node.value.__class__, OTHER)
+    return CONSTANTS.get(node.value.__class__, OTHER)
 
 
 def _name(w: Walker, node: Any) -> Refs:
@@ -68,176 +50,15 @@ def _subscript(w: Walker, node: Any) -> Refs:
     evaluate(w, key)
     if key.__class__ is ast.Slice:
         return shallow(refs)
-    found = item(refs, "![]" if key.__class__ is ast.Constant else "[]")
+    constant = key.__class__ is ast.Constant
+    if key.__class__ is ast.Name and key.id == "__name__" and refs[0] in ("g:sys.modules", "m:sys.modules"):
+        return ("m:" + w.module.name,)
+    if constant and refs[0] in ("g:sys.modules", "m:sys.modules") and isinstance(key.value, str):
+        return ("m:" + key.value,)
+    found = item(tuple(r for r in refs if r[:2] != "h:"), "![]" if constant else "[]")
     if w.loads is not None:
         w.loads.extend(found)
-    return found
-
-
-def key_text(node: Any) -> str:
-    """A constant key as source (``'name'``, ``0``), ``:`` for a slice, empty for anything computed."""
-    if node.__class__ is ast.Constant:
-        return repr(node.value)[:60]
-    if node.__class__ is ast.Slice:
-        return ":"
-    if node.__class__ is ast.UnaryOp and node.operand.__class__ is ast.Constant:
-        return "-" + repr(node.operand.value)[:60]
-    return ""
-
-
-def _call(w: Walker, node: Any) -> Refs:
-    func = node.func
-    base: Refs = ()
-    method = ""
-    if func.__class__ is ast.Attribute:
-        base = evaluate(w, func.value)
-        method = func.attr
-        callee = attribute(base, method)
-    else:
-        callee = evaluate(w, func)
-    mark = len(w.reads)
-    args: tuple[Refs, ...] = ()
-    text = ""
-    key = ""
-    if node.args:
-        found = []
-        for one in node.args:
-            kind = one.__class__
-            if kind is ast.Constant:
-                value = one.value
-                if not text and value.__class__ is str:
-                    text = value[:120]
-                found.append(_CONSTANTS.get(value.__class__, OTHER))
-            else:
-                found.append(TABLE[kind](w, one))
-        args = tuple(found)
-        for refs in args:
-            if "." in refs[0]:
-                _handed_over(w, node, refs)
-        key = key_text(node.args[0])
-    kwargs: dict[str, Refs] = {}
-    methods = ""
-    for keyword in node.keywords:
-        value = keyword.value
-        refs = TABLE[value.__class__](w, value)
-        name = keyword.arg
-        if name is None:
-            name = "**"
-        elif name == "methods" and isinstance(value, (ast.List, ast.Tuple, ast.Set)):
-            methods = ",".join(
-                e.value for e in value.elts if isinstance(e, ast.Constant) and isinstance(e.value, str)
-            )
-        elif name in ("path", "rule", "name") and not text and isinstance(value, ast.Constant):
-            text = value.value[:120] if isinstance(value.value, str) else ""
-        kwargs[name] = refs
-    if method:
-        if method in MUTATORS:
-            taint = w.taint_since(mark)
-            value_refs = args[-1] if args else ()
-            w.write("call", base, node, how=method, key=key, value=value_refs, taint=taint)
-    elif func.__class__ is ast.Name and func.id in _SPECIAL:
-        special = _SPECIAL[func.id](w, node, args, mark)
-        if special is not None:
-            return special
-    last = method or (func.id if func.__class__ is ast.Name else "")
-    if args and last in FIRST_ARGUMENT_MUTATORS:
-        taint = w.taint_since(mark)
-        w.write("call", args[0], node, how=last, value=args[-1], taint=taint)
-    elif method == "copy" and not args:
-        return shallow(base)
-    elif method in ("copy", "deepcopy") and base in (("g:copy",), ("m:copy",)):
-        return shallow(args[0]) if method == "copy" and args else OPERATION
-    elif method == "add_done_callback" and args:
-        # ``task.add_done_callback(TASKS.discard)``: what was added is removed again.
-        for ref in args[0]:
-            owner, _, name = ref.rpartition(".")
-            if name in ("discard", "remove") and owner[:1] in ("g", "p", "f", "m"):
-                w.write("call", (owner,), node, how=name)
-    if callee[0][0] in "nk" or callee == UNKNOWN:
-        return UNKNOWN
-    results = [w.call(one, args, kwargs, node, text, methods) for one in callee if one != "?"]
-    return tuple(results) if results else UNKNOWN
-
-
-def _handed_over(w: Walker, node: Any, refs: Refs) -> None:
-    """``run(HISTORY.append)``: whoever gets the bound method changes the container."""
-    for ref in refs:
-        base, _, name = ref.rpartition(".")
-        if name in CERTAIN_MUTATORS and base[:2] in ("g:", "p:", "f:", "m:") and len(base) > 2:
-            w.write("call", (base,), node, how=name)
-
-
-def _setattr(w: Walker, node: Any, args: tuple[Refs, ...], mark: int) -> Refs | None:
-    if len(args) == 3:
-        key = node.args[1]
-        name = key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else "*"
-        w.write("attr", args[0], node, how="setattr", key=name, value=args[2], taint=w.taint_since(mark))
-    return None
-
-
-def _delattr(w: Walker, node: Any, args: tuple[Refs, ...], mark: int) -> Refs | None:
-    if len(args) == 2:
-        key = node.args[1]
-        name = key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else "*"
-        w.write("delattr", args[0], node, how="delattr", key=name)
-    return None
-
-
-def _getattr(w: Walker, node: Any, args: tuple[Refs, ...], mark: int) -> Refs | None:
-    if len(args) >= 2:
-        key = node.args[1]
-        if isinstance(key, ast.Constant) and isinstance(key.value, str):
-            found = attribute(args[0], key.value)
-            return join(found, args[2]) if len(args) == 3 and args[2] not in (NONE, BOOL) else found
-        return attribute(args[0], "*")
-    return None
-
-
-def _vars(w: Walker, node: Any, args: tuple[Refs, ...], mark: int) -> Refs | None:
-    return attribute(args[0], "__dict__") if args else None
-
-
-def _type(w: Walker, node: Any, args: tuple[Refs, ...], mark: int) -> Refs | None:
-    return attribute(args[0], "__class__") if len(args) == 1 else None
-
-
-def _super(w: Walker, node: Any, args: tuple[Refs, ...], mark: int) -> Refs | None:
-    return ("p:" + w.fn.params[0] + ".__super__",) if w.fn.params else None
-
-
-def _copying(w: Walker, node: Any, args: tuple[Refs, ...], mark: int) -> Refs | None:
-    if len(args) != 1:
-        return None
-    kind = node.func.id
-    if kind in ("tuple", "frozenset") and args[0][0][0] in "nk?":
-        return OPERATION
-    copied = shallow(args[0])
-    made: Refs = (
-        ("n:list",) if kind == "sorted" else ("n:" + kind,) if kind in ("list", "dict", "set") else ()
-    )
-    return join(copied, made) if copied != ("n:list",) else made or copied
-
-
-def _same(w: Walker, node: Any, args: tuple[Refs, ...], mark: int) -> Refs | None:
-    return args[-1] if args and args[-1][0][0] not in "nk?" else None
-
-
-def _next(w: Walker, node: Any, args: tuple[Refs, ...], mark: int) -> Refs | None:
-    return item(args[0]) if args else None
-
-
-_SPECIAL: dict[str, Callable[[Walker, Any, tuple[Refs, ...], int], Refs | None]] = {
-    "setattr": _setattr,
-    "delattr": _delattr,
-    "getattr": _getattr,
-    "vars": _vars,
-    "type": _type,
-    "super": _super,
-    "next": _next,
-    "memoryview": _same,
-    "cast": _same,
-    **dict.fromkeys(SHALLOW_COPIES, _copying),
-}
+    return with_member(w, refs, found, constant_key(key) if constant else "")
 
 
 def _bool_op(w: Walker, node: Any) -> Refs:
@@ -281,29 +102,40 @@ def _if_exp(w: Walker, node: Any) -> Refs:
 
 
 def _display(kind: str) -> Callable[[Walker, Any], Refs]:
-    result: Refs = ("n:" + kind,)
-
     def visit(w: Walker, node: Any) -> Refs:
         elements = w.elements
-        for one in node.elts:
+        members: list[tuple[str, Refs]] = []
+        copied: Refs = ()
+        for index, one in enumerate(node.elts):
+            if one.__class__ is ast.Starred:
+                copied = join(copied, shallow(evaluate(w, one.value)))
+                continue
             refs = TABLE[one.__class__](w, one)
             if elements is not None and refs[0][0] in "gmdpf":
                 elements.extend(refs)
-        return result
+            members.append((ANY if copied else str(index), refs))
+        made = hold(w, kind, members)
+        return join(made, tuple(r for r in copied if r[0] != "n")) if copied else made
 
     return visit
 
 
 def _dict(w: Walker, node: Any) -> Refs:
     elements = w.elements
-    for key in node.keys:
-        if key is not None and key.__class__ is not ast.Constant:
+    members: list[tuple[str, Refs]] = []
+    copied: Refs = ()
+    for key, one in zip(node.keys, node.values, strict=True):
+        if key is None:
+            copied = join(copied, shallow(evaluate(w, one)))
+            continue
+        if key.__class__ is not ast.Constant:
             evaluate(w, key)
-    for one in node.values:
         refs = TABLE[one.__class__](w, one)
         if elements is not None and refs[0][0] in "gmdpf":
             elements.extend(refs)
-    return ("n:dict",)
+        members.append((constant_key(key), refs))
+    made = hold(w, "dict", members)
+    return join(made, tuple(r for r in copied if r[0] != "n")) if copied else made
 
 
 def _comprehension(kind: str) -> Callable[[Walker, Any], Refs]:
@@ -336,6 +168,9 @@ def iterated(w: Walker, refs: Refs) -> Refs:
     """
     found: list[str] = []
     for ref in refs:
+        if is_holder(ref):
+            found.extend(member(w, (ref,), ""))
+            continue
         if ref.endswith(")"):
             base = ref[: ref.rindex("(")]
             if base.endswith(".values"):
@@ -409,12 +244,11 @@ def _template(w: Walker, node: Any) -> Refs:
     return UNKNOWN
 
 
-TABLE: dict[type, Callable[[Walker, Any], Refs]] = {
+_READERS: dict[type, Callable[[Walker, Any], Refs]] = {
     ast.Constant: _constant,
     ast.Name: _name,
     ast.Attribute: _attribute,
     ast.Subscript: _subscript,
-    ast.Call: _call,
     ast.BoolOp: _bool_op,
     ast.BinOp: _bin_op,
     ast.UnaryOp: _unary,
@@ -438,6 +272,7 @@ TABLE: dict[type, Callable[[Walker, Any], Refs]] = {
     ast.Starred: _starred,
     ast.Slice: _slice,
 }
+TABLE.update(_READERS)
 for _newer in ("TemplateStr", "Interpolation"):  # Python 3.14
     if hasattr(ast, _newer):
         TABLE[getattr(ast, _newer)] = _template

@@ -6,7 +6,8 @@ CERTAIN_MUTATORS = frozenset(
     {
         "append", "appendleft", "extend", "extendleft", "insert", "setdefault", "popitem", "popleft",
         "__setitem__", "__delitem__", "difference_update", "intersection_update",
-        "symmetric_difference_update", "move_to_end",
+        "symmetric_difference_update", "move_to_end", "__iadd__", "__ior__", "__imul__", "__iand__",
+        "__isub__", "__ixor__",
     }
 )  # fmt: skip
 """Method names that only containers have: they count even where the receiver's type is not known."""
@@ -48,6 +49,26 @@ CONTAINER_CALLS = {
 }
 """Constructors of mutable containers, by their last name, and the kind they make."""
 
+HANDOVERS = {
+    "to_thread": 0, "run_sync": 0, "run_in_threadpool": 0, "submit": 0, "add_task": 0, "call_soon": 0,
+    "call_soon_threadsafe": 0, "start_soon": 0, "spawn": 0, "start_new_thread": 0, "partial": 0,
+    "partialmethod": 0, "defer": 0, "deferToThread": 0, "apply_async": 0, "run_in_executor": 1,
+    "call_later": 1, "call_at": 1, "Thread": 9, "Timer": 1, "Process": 9, "Greenlet": 0,
+}  # fmt: skip
+"""Callables that call the function they are given, with the arguments after it; and where it stands."""
+
+RETURNING_HANDOVERS = frozenset({"to_thread", "run_sync", "run_in_threadpool", "run_in_executor"})
+"""Those whose (awaited) result is the function's."""
+
+LATER = frozenset({"partial", "partialmethod"})
+"""Those that only bind: the function runs when somebody calls the result."""
+
+PASSED_ON = frozenset(
+    {"sync_to_async", "async_to_sync", "ensure_sync", "wait_for", "shield", "ensure_future", "create_task",
+     "copy_current_request_context", "stream_with_context"}
+)  # fmt: skip
+"""Callables whose (awaited) result is their first argument, or runs it."""
+
 DISPLAY_KINDS = {"n:list": "list", "n:dict": "dict", "n:set": "set"}
 
 SHALLOW_COPIES = frozenset({"list", "dict", "set", "sorted", "tuple", "reversed", "iter", "frozenset"})
@@ -59,6 +80,9 @@ ANNOTATION_KINDS = {
     "Counter": "dict", "set": "set", "Set": "set", "MutableSet": "set", "deque": "deque", "Deque": "deque",
     "bytearray": "bytearray", "WeakValueDictionary": "weak", "WeakKeyDictionary": "weak", "WeakSet": "weak",
 }  # fmt: skip
+
+CLASS_VARIABLE = "ClassVar."
+"""What the annotation of a class variable begins with: it is no field of a dataclass or model."""
 
 REQUEST_PROXIES = frozenset({"request", "session", "current_user", "g", "websocket", "current_app"})
 """Names under which frameworks offer what belongs to the current request."""

@@ -8,9 +8,13 @@ from typing import Any
 
 from stateguard.audit.facts import Binding, Refs
 from stateguard.audit.walk import definitions, imports
-from stateguard.audit.walk.expressions import evaluate, iterated, key_text, visit_all
+from stateguard.audit.walk.calls import key_text
+from stateguard.audit.walk.expressions import iterated
 from stateguard.audit.walk.guards import missing
-from stateguard.audit.walk.names import ANNOTATION_KINDS, container_kind, is_lock
+from stateguard.audit.walk.holders import is_holder, member
+from stateguard.audit.walk.names import ANNOTATION_KINDS, CLASS_VARIABLE, container_kind, is_lock
+from stateguard.audit.walk.patterns import bind_pattern
+from stateguard.audit.walk.table import evaluate, visit_all
 from stateguard.audit.walk.walker import UNKNOWN, Walker, item, join, normal
 
 _JUMPS = (ast.Return, ast.Raise, ast.Continue, ast.Break)
@@ -57,18 +61,30 @@ class ScopeReader(Walker):
             key = key_text(target.slice)
             self.write("item", base, node or target, key=key, value=refs, taint=taint, flags=flags)
         elif kind is ast.Tuple or kind is ast.List:
-            value = getattr(node, "value", None)
-            pairs = value.elts if isinstance(value, (ast.Tuple, ast.List)) else ()
-            for index, one in enumerate(target.elts):
-                if refs and refs[0][-1] == "#":
-                    part: Refs = tuple(r[:-1] for r in refs if r[-1] == "#") if index == 1 else UNKNOWN
-                elif len(pairs) == len(target.elts):
-                    part = self._part(pairs[index])
-                else:
-                    part = UNKNOWN
+            parts = self._parts(target, refs, node)
+            for one, part in zip(target.elts, parts, strict=True):
                 self.assign(one, part, taint, node if one.__class__ not in (ast.Tuple, ast.List) else None)
         elif kind is ast.Starred:
             self.assign(target.value, UNKNOWN, taint, node)
+
+    def _parts(self, target: Any, refs: Refs, node: Any) -> list[Refs]:
+        """What each target of ``a, b = ...`` is given."""
+        count = len(target.elts)
+        if refs and refs[0][-1] == "#":
+            pair = tuple(r[:-1] for r in refs if r[-1] == "#")
+            return [pair if index == 1 else UNKNOWN for index in range(count)]
+        value = getattr(node, "value", None)
+        pairs = value.elts if isinstance(value, (ast.Tuple, ast.List)) else ()
+        starred = any(one.__class__ is ast.Starred for one in (*target.elts, *pairs))
+        if len(pairs) == count and not starred:
+            held = any(is_holder(r) for r in refs)
+            return [
+                (member(self, refs, str(index)) if held else ()) or self._part(one)
+                for index, one in enumerate(pairs)
+            ]
+        if starred or pairs:
+            return [UNKNOWN] * count
+        return [item(refs, "![]")] * count
 
     def _part(self, node: ast.AST) -> Refs:
         # ``a, b = X, Y``: the right side has been evaluated; a plain name can be looked at again.
@@ -157,6 +173,8 @@ def _annotated(w: ScopeReader, node: Any) -> None:
         w._bind_module(target.id, target, refs, annotation)
     elif w.kind == "class" and simple:
         w.env[target.id] = refs
+        if definitions.is_class_variable(node.annotation):
+            annotation = CLASS_VARIABLE + annotation
         w._bind_class(target.id, target, refs, annotation)
     else:
         w.assign(target, refs, w.taint_since(mark), node)
@@ -366,13 +384,7 @@ def _match(w: ScopeReader, node: Any) -> None:
     for case in node.cases:
         before = (w.env, w.taint)
         w.env, w.taint = start[0].copy(), start[1].copy()
-        for pattern in ast.walk(case.pattern):
-            name = getattr(pattern, "name", None) or getattr(pattern, "rest", None)
-            if isinstance(name, str):
-                whole = isinstance(case.pattern, ast.MatchAs) and case.pattern is pattern
-                w.bind(
-                    name, subject if whole and case.pattern.pattern is None else UNKNOWN, taint, node.lineno
-                )
+        bind_pattern(w, case.pattern, subject, taint, node.lineno)
         if case.guard is not None:
             evaluate(w, case.guard)
         if not w.read(case.body):

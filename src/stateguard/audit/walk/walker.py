@@ -142,7 +142,7 @@ class Walker:
     ) -> None:
         """Record a write, once for each object it may change; new objects are nobody's business."""
         for ref in refs:
-            if ref[0] in "nk?d":
+            if ref[0] in "nk?dh":
                 continue
             self.fn.writes.append(
                 Write(
@@ -171,7 +171,8 @@ class Walker:
         if op in ("bind", "bind+"):
             return "lazy" if ref in guards else ""
         if op in ("attr", "attr+"):
-            return "lazy" if f"{ref}.{key}" in guards or f"{ref}.__dict__[]" in guards else ""
+            # ``ref`` itself in the guards: the attributes of what was just made because it was missing.
+            return "lazy" if {f"{ref}.{key}", f"{ref}.__dict__[]", ref} & set(guards) else ""
         if op in ("item", "item+"):
             return "memo" if ref + "[]" in guards or ref in guards else ""
         if op == "call" and ref in guards:
@@ -188,11 +189,12 @@ class Walker:
         node: ast.AST,
         text: str = "",
         methods: str = "",
+        later: bool = False,
     ) -> str:
         """Record a call and return the reference to its result."""
         calls = self.fn.calls
         line, column = node.lineno, node.col_offset  # type: ignore[attr-defined]
-        calls.append(Call(callee, args, kwargs, line, column, text, methods, self.lock))
+        calls.append(Call(callee, args, kwargs, line, column, text, methods, self.lock, later))
         if len(callee) > MAX_REF:
             return "?"
         return f"{callee}({len(calls) - 1})"

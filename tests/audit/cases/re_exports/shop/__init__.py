@@ -1,0 +1,2 @@
+from .state import *
+from .state import HISTORY as TURNS
