@@ -285,6 +285,9 @@ class Engine:
         request.active = False
         self.active.pop(id(request), None)
         self.pace.flying(len(self.active))
+        if self.reporter.aftermath:
+            with self._lock:
+                self.reporter.over(request.info.id)
         if self.reporter.pending or self.reporter.behind():
             self._flush()
 

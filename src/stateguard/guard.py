@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from functools import wraps
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from itertools import count
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, cast
 
 from stateguard.agent_session import AgentSession
 from stateguard.allow import AllowList
@@ -126,6 +126,24 @@ class Guard:
         from stateguard.wsgi import StateGuardMiddleware
 
         return StateGuardMiddleware(app, guard=self)
+
+    def dashboard(
+        self, *, token: str, interface: Literal["asgi", "wsgi"] = "asgi", title: str = "Shared-state leaks"
+    ) -> Any:
+        """The live page of leaks, as an application for you to mount; needs the extra ``report``.
+
+        It shows what this process finds from now on; with ``report_to`` a directory or a Redis, what all
+        workers and hosts have reported there. Nothing is served to those who do not know ``token``. Raises
+        :class:`~stateguard.errors.ConfigError` for one of fewer than 16 characters, and without the extra.
+        """
+        from stateguard.report.live import open_site
+
+        site, feed = open_site(token, self.config.report_to, title)
+        if self.engine is not None:
+            self.engine.reporter.add_sink(feed)
+        from stateguard.report.live.mounts import ASGIDashboard, WSGIDashboard
+
+        return WSGIDashboard(site) if interface == "wsgi" else ASGIDashboard(site)
 
     @contextmanager
     def request(self, name: str, *, method: str = "CALL", id: str | None = None) -> Iterator[GuardedRequest]:

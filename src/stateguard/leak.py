@@ -79,6 +79,8 @@ class RequestInfo:
     method: str
     path: str
     started: float = field(default_factory=time.time)
+    ended: float | None = None
+    """Known only of requests that were in flight when something leaked, and once they have ended."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path} (request {self.id})".strip()
@@ -129,6 +131,8 @@ class Leak:
     in_flight: tuple[RequestInfo, ...] = ()
     after_response: bool = False
     restored: bool = False
+    contained: str = ""
+    """With ``on_leak="restore"``: ``"put back ..."``, or why it could not be."""
     fix: str = ""
     time: float = field(default_factory=time.time)
 

@@ -7,10 +7,10 @@ import sys
 import traceback
 from collections import deque
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stateguard.leak import at_least
+from stateguard.report.aftermath import Aftermath
 from stateguard.report.text import counted, fields, render_leak
 from stateguard.report.thinning import Thinning
 
@@ -51,14 +51,19 @@ class Reporter:
         self.counts: dict[str, int] = {}
         self.latest: dict[str, Leak] = {}
         self.pending: list[Notice] = []
+        self.aftermath = Aftermath()
         self.raises = config.on_leak == "raise"
+
+    def add_sink(self, sink: Sink) -> None:
+        """One more place for leaks: from now on, and what is known of each distinct one so far."""
+        self._sinks.append(sink)
+        for key, leak in list(self.latest.items()):
+            sink.leak(leak, self.counts.get(key, 1))
 
     def record(self, leak: Leak, sole: GuardedRequest | None) -> None:
         """Note a leak, proven against ``sole`` if there is one."""
         if leak.restored:
-            self._restore(leak)
-            if self._sinks:
-                self.pending.append(Notice(leak, max(1, self.counts.get(leak.id, 1)), 0, True))
+            self.amend(leak)
             return
         key = leak.id
         n = self.counts.get(key, 0) + 1
@@ -78,19 +83,31 @@ class Reporter:
             del self.counts[oldest], self.latest[oldest]
             self._thinning.forget(oldest)
         self.leaks.append(leak)
+        if news:
+            self.aftermath.follow(leak)
         for_sinks = bool(self._sinks) and self._thinning.passes(leak, n)
         if news or for_sinks:
             self.pending.append(Notice(leak, n, news, for_sinks))
         if self.raises and sole is not None and at_least(leak.severity, self._config.threshold):
             sole.violations.append(leak)
 
-    def _restore(self, leak: Leak) -> None:
+    def amend(self, leak: Leak) -> None:
+        """More has become known of an occurrence that has been recorded."""
         for i, kept in enumerate(self.leaks):
-            if replace(kept, restored=True) == leak:
+            if kept.time == leak.time and kept.path == leak.path and kept.id == leak.id:
                 self.leaks[i] = leak
                 break
-        if self.latest.get(leak.id) is not None:
+        latest = self.latest.get(leak.id)
+        if latest is not None and (leak.restored or latest.time == leak.time):
             self.latest[leak.id] = leak
+        self.aftermath.amend(leak)
+        if self._sinks and leak.id in self.counts:
+            self.pending.append(Notice(leak, self.counts[leak.id], 0, True))
+
+    def over(self, request: str) -> None:
+        """A request has ended: one that a leak was found beside could read it until now."""
+        for leak in self.aftermath.over(request):
+            self.amend(leak)
 
     def behind(self) -> bool:
         """Whether counts have been held back from the sinks for long enough. Needs no lock."""

@@ -24,24 +24,30 @@ if TYPE_CHECKING:
     from stateguard.leak import Leak, RequestInfo
     from stateguard.report.merge import Distinct
 
+CALLS = 12
+"""Calls of the stack that are shown, innermost last."""
+
 LANES = 16
 """Requests drawn in a swimlane; the others are counted."""
 
 
-def render(leaks: Sequence[Distinct], title: str = "Shared-state leaks", subtitle: str = "") -> str:
-    """The page, as HTML in ASCII-safe UTF-8."""
+def render(
+    leaks: Sequence[Distinct], title: str = "Shared-state leaks", subtitle: str = "", live: bool = False
+) -> str:
+    """The page, as HTML in ASCII-safe UTF-8. A ``live`` one asks ``data`` beside it for more."""
     style, script = _part("report.css"), _part("report.js")
-    data = json.dumps([_row(one) for one in leaks], ensure_ascii=True, separators=(",", ":"))
+    data = json.dumps([row(one) for one in leaks], ensure_ascii=True, separators=(",", ":"))
     for sign in "<>&":
         data = data.replace(sign, f"\\u{ord(sign):04x}")
     page = Environment(autoescape=True).from_string(_part("report.html"))
     return page.render(
         title=title,
         subtitle=subtitle,
+        live=live,
         style=Markup(style),
-        style_hash=Markup(_hash(style)),
+        style_hash=Markup(content_hash(style)),
         script=Markup(script),
-        script_hash=Markup(_hash(script)),
+        script_hash=Markup(content_hash(script)),
         data=Markup(data),
     )
 
@@ -50,7 +56,8 @@ def _part(name: str) -> str:
     return files("stateguard.report").joinpath("templates", name).read_text("utf-8")
 
 
-def _hash(text: str) -> str:
+def content_hash(text: str) -> str:
+    """What a content security policy calls a style or script by."""
     return b64encode(sha256(text.encode()).digest()).decode()
 
 
@@ -59,7 +66,8 @@ def _safe(text: str) -> str:
     return clean(clip(text))
 
 
-def _row(one: Distinct) -> dict[str, Any]:
+def row(one: Distinct) -> dict[str, Any]:
+    """One leak as the page takes it: texts bounded and printable, nothing else."""
     leak = one.leak
     lanes = _lanes(leak)
     location = None
@@ -71,9 +79,12 @@ def _row(one: Distinct) -> dict[str, Any]:
             "function": _safe(at.function),
             "source": _safe(at.source),
             "via": None if at.via is None else _safe(at.via),
-            "calls": [_safe(f"{frame.function}:{frame.line}") for frame in at.stack],
+            "calls": [
+                [_safe(frame.file), frame.line, _safe(frame.function), _safe(frame.source.strip())]
+                for frame in at.stack[-CALLS:]
+            ],
         }
-    texts = ("path", "kind", "reason", "before", "after", "fix")
+    texts = ("path", "kind", "reason", "before", "after", "fix", "contained")
     return {
         "id": one.id,
         "severity": leak.severity,
@@ -104,5 +115,6 @@ def _lanes(leak: Leak) -> list[dict[str, Any]]:
     for role, requests in roles:
         for request in requests:
             texts = {name: _safe(getattr(request, name)) for name in ("id", "method", "path")}
-            lanes.setdefault(request.id, {**texts, "started": request.started, "role": role})
+            times = {"started": request.started, "ended": request.ended}
+            lanes.setdefault(request.id, {**texts, **times, "role": role})
     return list(lanes.values())

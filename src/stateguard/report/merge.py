@@ -58,8 +58,8 @@ class Merged:
             self.leaks.values(), key=lambda one: (-SEVERITIES.index(one.leak.severity), -one.count, one.id)
         )
 
-    def add(self, leak: Leak, seen: int, process: str) -> None:
-        """One more occurrence."""
+    def add(self, leak: Leak, seen: int, process: str) -> Distinct:
+        """One more occurrence, of the leak that is returned."""
         key = leak.id
         known = self.leaks.get(key)
         if known is None:
@@ -69,14 +69,19 @@ class Merged:
         known.first = min(known.first, leak.time)
         known.last = max(known.last, leak.time)
         known.seen[process] = max(known.seen.get(process, 0), seen)
+        if known.occurrences and known.occurrences[-1].time == leak.time:
+            known.occurrences.pop()  # the same one, of which more has become known
         known.occurrences.append(leak)
+        return known
 
 
-def _telling(leak: Leak) -> tuple[int, bool, bool, int, float]:
+def _telling(leak: Leak) -> tuple[int, bool, bool, int, bool, int, float]:
     return (
         SEVERITIES.index(leak.severity),
         leak.location is not None,
         leak.confidence == "exact",
+        min(len(leak.in_flight), 8),
+        any(request.ended is not None for request in (leak.request, *leak.in_flight) if request),
         len(leak.in_flight),
         leak.time,
     )
@@ -112,32 +117,34 @@ def _files(place: Path) -> Iterator[Path]:
 
 def _read_redis(url: str, merged: Merged) -> None:
     try:
-        from stateguard.report.redis_stream import read_lines
+        from stateguard.report.redis_stream import Reader
     except ModuleNotFoundError as error:
         if error.name != "redis":
             raise
         raise ConfigError(
             "reading leaks from Redis needs redis-py: pip install 'stateguard-middleware[redis]'"
         ) from None
-    for line in read_lines(url):
-        _add_line(line, "redis", merged)
+    for line in Reader(url).more():
+        add_line(line, "redis", merged)
 
 
 def _read(file: Path, merged: Merged) -> None:
     with file.open("rb") as stream:
         while line := stream.readline(LINE):
-            _add_line(line, file.name, merged)
+            add_line(line, file.name, merged)
 
 
-def _add_line(line: bytes, source: str, merged: Merged) -> None:
+def add_line(line: bytes, source: str, merged: Merged) -> Distinct | None:
+    """Merge one line of JSON; the leak that it is about, or ``None`` if it is about none."""
     if not line.strip():
-        return
+        return None
     merged.lines += 1
     try:
         record = json.loads(line)
         leak, seen = decode(record), record.get("seen", 1)
         if type(seen) is not int or not 0 < seen < 2**53:
             raise ValueError("seen is no count")
-        merged.add(leak, seen, str(record.get("process", source))[:200])
+        return merged.add(leak, seen, str(record.get("process", source))[:200])
     except (ValueError, AttributeError, RecursionError):
         merged.unreadable += 1
+        return None

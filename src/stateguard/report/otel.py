@@ -39,8 +39,9 @@ class OpenTelemetry:
     def leak(self, leak: Leak, seen: int) -> None:
         """One span event, and the counter."""
         grown, labels = self._growth.of(leak, seen)
-        if grown:
-            self._leaks.add(grown, {f"stateguard.leak.{name}": value for name, value in labels.items()})
+        if not grown:
+            return  # more has become known of an occurrence that has been told
+        self._leaks.add(grown, {f"stateguard.leak.{name}": value for name, value in labels.items()})
         attributes = _attributes(leak, seen)
         span = trace.get_current_span()
         if span.is_recording() and _is_about_the_current_request(leak):

@@ -77,6 +77,7 @@ def decode(record: Mapping[str, Any]) -> Leak:
             root=_text(record, "root"),
             after_response=record.get("after_response") is True,
             restored=record.get("restored") is True,
+            contained=_text(record, "contained") if "contained" in record else "",
             fix=_text(record, "fix"),
             time=_number(record, "time"),
         )
@@ -103,6 +104,7 @@ def _request(record: Mapping[str, Any]) -> RequestInfo:
     return RequestInfo(
         **{name: _text(record, name) for name in ("id", "protocol", "method", "path")},
         started=_number(record, "started"),
+        ended=None if record.get("ended") is None else _number(record, "ended"),
     )
 
 

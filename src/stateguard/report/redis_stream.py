@@ -125,19 +125,26 @@ class RedisStream:
             logger.warning("stateguard cannot send leaks to %s: %s", self._place.name, why)
 
 
-def read_lines(url: str) -> Iterator[bytes]:
-    """Every recorded line, table first. Raises :class:`~stateguard.errors.ConfigError`."""
-    place = Place(url)
-    client: Any = place.client
-    try:
-        for _, line in client.hscan_iter(place.table, count=500):
-            yield line[:LINE]
-        start = "-"
-        while batch := client.xrange(place.key, min=start, count=500):
-            for number, fields in batch:
-                start = b"(" + number
-                yield fields.get(b"leak", b"")[:LINE]
-    except redis.RedisError as error:
-        raise ConfigError(f"cannot read leaks from {place.name}: {type(error).__name__}") from None
-    finally:
-        client.close()
+class Reader:
+    """Reads what has been recorded, and later what has been added. Raises ``ConfigError`` for no address."""
+
+    def __init__(self, url: str) -> None:
+        self._place = Place(url)
+        self._start = "-"
+
+    def more(self) -> Iterator[bytes]:
+        """The lines that are new, the first time all. Raises :class:`~stateguard.errors.ConfigError`."""
+        place = self._place
+        client: Any = place.client
+        try:
+            if self._start == "-":
+                for _, line in client.hscan_iter(place.table, count=500):
+                    yield line[:LINE]
+            while batch := client.xrange(place.key, min=self._start, count=500):
+                for number, fields in batch:
+                    self._start = f"({number.decode()}"
+                    yield fields.get(b"leak", b"")[:LINE]
+        except redis.RedisError as error:
+            raise ConfigError(f"cannot read leaks from {place.name}: {type(error).__name__}") from None
+        finally:
+            client.close()
