@@ -227,7 +227,7 @@ def cost_table(target: str) -> None:
         checkout.session.add_message("user", "one more")
         head, items = checkout.pack()
         keep, append = checkout.changed_log(head, items)
-        commit = checkout.commit(head, keep, append, None, "token")
+        commit = checkout.commit(checkout.loaded, head, keep, append)
         size = len(commit.head) + sum(map(len, commit.append))
         costs = snippet_cost(target, length), turn_cost(store), turn_cost(windowed)
         print(f"{length:>10}" + "".join(f"{cost * 1e3:>10.2f} ms" for cost in costs) + f"{size:>20} B")

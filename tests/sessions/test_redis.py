@@ -311,6 +311,64 @@ def test_replicas_confirm_or_the_save_fails(server):
     store.close()
 
 
+@pytest.fixture
+def replicated(server, tmp_path):
+    """A server and its replica, which has caught up."""
+    replica = RedisServer(tmp_path / "replica", "--replicaof", "127.0.0.1", str(server.port)).start()
+    with redis.Redis(port=server.port) as client:
+        deadline = time.monotonic() + 30
+        while not client.wait(1, 100):
+            assert time.monotonic() < deadline
+    yield server, replica
+    replica.resume()
+    replica.stop()
+
+
+def test_replicas_are_asked_about_this_save_on_whatever_connection(replicated):
+    """WAIT counts what its own connection has seen: one that idled would confirm what nobody has."""
+    server, replica = replicated
+
+    class Busy(RedisStore):
+        def _await_replicas(self, session_id):
+            pool = self._clients.plain().connection_pool
+            taken = pool.get_connection()  # another thread is quicker: the wait goes by another connection
+            try:
+                super()._await_replicas(session_id)
+            finally:
+                pool.release(taken)
+
+    store = Busy(server.url, replicas=1, timeout=1)
+    store.update("s", say("1"))  # by now both connections exist
+    checkout = load(store)
+    checkout.session.add_message("user", "2")
+    replica.pause()
+    with pytest.raises(SessionStoreError, match="0 of replicas=1"):
+        run(store, checkout.save())
+    replica.resume()
+    checkout.session.add_message("user", "3")
+    run(store, checkout.save())
+    assert texts(store) == ["1", "2", "3"]
+    store.close()
+
+
+def test_replicas_with_asyncio(replicated):
+    server, replica = replicated
+    store = RedisStore(server.url, replicas=1, timeout=1)
+
+    async def main():
+        await store.aupdate("s", say("1"))
+        replica.pause()
+        with pytest.raises(SessionStoreError, match="0 of replicas=1"):
+            await store.aupdate("s", say("2"))
+        replica.resume()
+        await store.adelete("s")
+        await store.aclose()
+
+    asyncio.run(main())
+    assert texts(store) == []
+    store.close()
+
+
 def test_long_histories(store):
     count = 12_345
     store.update("s", lambda s: s.history.extend({"n": n} for n in range(count)))
@@ -408,6 +466,30 @@ def test_cluster(cluster):
     asyncio.run(main())
     assert texts(store, "s7") == ["7", "async"]
     store.close()
+
+    careful = RedisStore(cluster, replicas=1, timeout=0.2)  # this cluster has none
+    with pytest.raises(SessionStoreError, match="0 of replicas=1"):
+        careful.update("s7", say("by whom?"))
+
+    async def wait():
+        with pytest.raises(SessionStoreError, match="0 of replicas=1"):
+            await careful.aupdate("s8", say("by whom?"))
+        await careful.aclose()
+
+    asyncio.run(wait())
+    careful.close()
+
+
+def test_cluster_down():
+    store = RedisStore(f"redis+cluster://127.0.0.1:{free_port()}", timeout=0.5)
+    with pytest.raises(SessionStoreError, match="could not load session 's'"):
+        store.update("s", say("x"))
+
+    async def main():
+        with pytest.raises(SessionStoreError, match="could not load session 's'"):
+            await store.aupdate("s", say("x"))
+
+    asyncio.run(main())
 
 
 @pytest.fixture

@@ -80,12 +80,15 @@ class SessionStore(ABC):
     def commit(self, commit: Commit) -> bool:
         """Apply the commit, durably, if the record is as it expects and nobody else holds its lock.
 
-        Returns whether it was applied.
+        Returns whether it was applied: by this call, or by a former one with the same token.
         """
 
     @abstractmethod
-    def delete(self, session_id: str) -> None:
-        """Remove the record, if it is there."""
+    def delete(self, session_id: str, *, version: int | None = None, epoch: str = "") -> bool:
+        """Remove the record, if it is there; with a ``version``, only if it still is that one of ``epoch``.
+
+        Returns ``False`` only if that condition did not hold.
+        """
 
     @abstractmethod
     def acquire(self, session_id: str, token: str, lease: float) -> bool:
@@ -108,9 +111,9 @@ class SessionStore(ABC):
         """As :meth:`commit`."""
         return await in_thread(self.commit, commit)
 
-    async def adelete(self, session_id: str) -> None:
+    async def adelete(self, session_id: str, *, version: int | None = None, epoch: str = "") -> bool:
         """As :meth:`delete`."""
-        await in_thread(self.delete, session_id)
+        return await in_thread(self.delete, session_id, version=version, epoch=epoch)
 
     async def aacquire(self, session_id: str, token: str, lease: float) -> bool:
         """As :meth:`acquire`."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stateguard.sessions.base import DAY, OnConflict, SessionStore
 from stateguard.sessions.merge import Rule
-from stateguard.sessions.record import Commit, Record
+from stateguard.sessions.record import KEPT_TOKENS, Commit, Record
 
 SWEEP_EVERY = 256
 
@@ -24,6 +25,7 @@ class _Kept:
     log_bytes: int
     expires: float | None
     ttl: float | None
+    tokens: deque[str]
 
 
 class MemoryStore(SessionStore):
@@ -93,27 +95,36 @@ class MemoryStore(SessionStore):
             if self._commits % SWEEP_EVERY == 0:
                 self._sweep()
             kept = self._live(commit.id)
+            if kept is not None and commit.token in kept.tokens:
+                return True
             holder = self._locks.get(commit.id)
             if holder is not None and holder[0] != commit.holder and holder[1] > time.monotonic():
                 return False
             if (0 if kept is None else kept.version) != commit.version:
                 return False
             if kept is None:
-                kept = self._kept[commit.id] = _Kept(0, commit.epoch, None, "", [], 0, None, None)
+                kept = self._kept[commit.id] = _Kept(
+                    0, commit.epoch, None, "", [], 0, None, None, deque(maxlen=KEPT_TOKENS)
+                )
             elif kept.epoch != commit.epoch:
                 return False
             del kept.log[commit.keep :]
             kept.log.extend(commit.append)
             kept.version += 1
+            kept.tokens.append(commit.token)
             kept.owner, kept.head, kept.log_bytes = commit.owner, commit.head, commit.log_bytes
             kept.ttl = commit.ttl
             kept.expires = None if commit.ttl is None else time.monotonic() + commit.ttl
             return True
 
-    def delete(self, session_id: str) -> None:
-        """Remove the record, if it is there."""
+    def delete(self, session_id: str, *, version: int | None = None, epoch: str = "") -> bool:
+        """Remove the record; see :meth:`SessionStore.delete`."""
         with self._mutex:
+            kept = self._kept.get(session_id)
+            if version is not None and (kept is None or (kept.version, kept.epoch) != (version, epoch)):
+                return False
             self._kept.pop(session_id, None)
+            return True
 
     def acquire(self, session_id: str, token: str, lease: float) -> bool:
         """Take the lock; see :meth:`SessionStore.acquire`."""
@@ -143,9 +154,9 @@ class MemoryStore(SessionStore):
         """As :meth:`commit`."""
         return self.commit(commit)
 
-    async def adelete(self, session_id: str) -> None:
+    async def adelete(self, session_id: str, *, version: int | None = None, epoch: str = "") -> bool:
         """As :meth:`delete`."""
-        self.delete(session_id)
+        return self.delete(session_id, version=version, epoch=epoch)
 
     async def aacquire(self, session_id: str, token: str, lease: float) -> bool:
         """As :meth:`acquire`."""

@@ -27,6 +27,21 @@ def check_id(session_id: str) -> str:
     return session_id
 
 
+def check_user_id(user_id: object) -> str | None:
+    """The user's id as stores keep it; ``None`` for nobody. Raises :class:`SessionIdRefused` for no text.
+
+    Stores keep owners as text; a user id that is a number must still be its own owner the next time.
+    """
+    if user_id is None or user_id == "":
+        return None
+    text = str(user_id)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise SessionIdRefused(f"a user id that is no Unicode text: {text[:40]!r}") from error
+    return text
+
+
 def read_head(record: Record) -> dict[str, Any]:
     """The fields of a record's head; raises :class:`SessionRecordError` when it is not one of ours."""
     try:

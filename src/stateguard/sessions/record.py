@@ -12,6 +12,10 @@ from dataclasses import dataclass
 
 MAX_ID_BYTES = 512
 
+KEPT_TOKENS = 40
+"""Of how many last commits a store remembers the tokens: so many others may come between a commit whose
+answer was lost and its repetition."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:

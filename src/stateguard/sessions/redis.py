@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import threading
-import weakref
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +10,7 @@ from stateguard.errors import ConfigError, SessionRecordError, SessionStoreError
 from stateguard.sessions import redis_scripts as scripts
 from stateguard.sessions.base import SessionStore, in_thread
 from stateguard.sessions.record import Commit, Record, new_token
+from stateguard.sessions.redis_clients import Clients
 from stateguard.sessions.redis_url import parse, redacted
 
 
@@ -53,14 +51,16 @@ class RedisStore(SessionStore):
         self.target = parse(url)
         self.prefix = prefix
         self.timeout = timeout
-        self.retries = retries
         self.replicas = replicas
-        self.client_options = client_options or {}
         self._redis: Any = redis
-        self._mutex = threading.Lock()
-        self._client: Any = None
-        self._pid = os.getpid()
-        self._clients: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        # A cluster's own errors are no RedisError; ValueError is what a reply that can not be read becomes.
+        self._errors: tuple[type[Exception], ...] = (
+            redis.exceptions.RedisError,
+            redis.exceptions.RedisClusterException,
+            OSError,
+            ValueError,
+        )
+        self._clients = Clients(self.target, timeout, retries, client_options or {})
 
     def __repr__(self) -> str:
         return f"RedisStore({redacted(self.target.url)!r})"
@@ -81,15 +81,17 @@ class RedisStore(SessionStore):
         """Compare and set in one script; see :meth:`SessionStore.commit`."""
         reply = self._run(scripts.COMMIT, self._both(commit.id), _commit(commit), "save", commit.id)
         applied = _applied(commit, reply)
-        if applied and self.replicas:
-            self._check_replicas(
-                commit.id, self._call("wait for replicas of", commit.id, self._wait(commit.id))
-            )
+        if applied:
+            self._await_replicas(commit.id)
         return applied
 
-    def delete(self, session_id: str) -> None:
-        """Remove the record, if it is there."""
-        self._run(scripts.DELETE, (self.key(session_id),), (), "delete", session_id)
+    def delete(self, session_id: str, *, version: int | None = None, epoch: str = "") -> bool:
+        """Remove the record; see :meth:`SessionStore.delete`."""
+        arguments = ("" if version is None else version, epoch)
+        reply = self._run(scripts.DELETE, (self.key(session_id),), arguments, "delete", session_id)
+        if reply[0] == 1:
+            self._await_replicas(session_id)
+        return bool(reply[0] == 1)
 
     def acquire(self, session_id: str, token: str, lease: float) -> bool:
         """Take the lock; see :meth:`SessionStore.acquire`."""
@@ -103,11 +105,7 @@ class RedisStore(SessionStore):
 
     def close(self) -> None:
         """Close the connections of plain calls; :meth:`aclose` closes those of the running event loop."""
-        with self._mutex:
-            client, self._client = self._client, None
-        if client is not None and self._pid == os.getpid():
-            for each in (client, *_sentinels(client)):
-                each.close()
+        self._clients.close()
 
     async def aread(
         self, session_id: str, *, window: int | None = None, start: int | None = None
@@ -122,14 +120,17 @@ class RedisStore(SessionStore):
         """As :meth:`commit`."""
         reply = await self._arun(scripts.COMMIT, self._both(commit.id), _commit(commit), "save", commit.id)
         applied = _applied(commit, reply)
-        if applied and self.replicas:
-            wait = self._wait(commit.id)
-            self._check_replicas(commit.id, await self._acall("wait for replicas of", commit.id, wait))
+        if applied:
+            await self._aawait_replicas(commit.id)
         return applied
 
-    async def adelete(self, session_id: str) -> None:
+    async def adelete(self, session_id: str, *, version: int | None = None, epoch: str = "") -> bool:
         """As :meth:`delete`."""
-        await self._arun(scripts.DELETE, (self.key(session_id),), (), "delete", session_id)
+        arguments = ("" if version is None else version, epoch)
+        reply = await self._arun(scripts.DELETE, (self.key(session_id),), arguments, "delete", session_id)
+        if reply[0] == 1:
+            await self._aawait_replicas(session_id)
+        return bool(reply[0] == 1)
 
     async def aacquire(self, session_id: str, token: str, lease: float) -> bool:
         """As :meth:`acquire`."""
@@ -143,12 +144,7 @@ class RedisStore(SessionStore):
 
     async def aclose(self) -> None:
         """Close the connections that the running event loop has."""
-        import asyncio
-
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            for each in (client, *_sentinels(client)):
-                await each.aclose()
+        await self._clients.aclose()
 
     # Scripts are called by their hash; a server that does not know one (restarted) gets its text.
 
@@ -186,74 +182,57 @@ class RedisStore(SessionStore):
 
     def _call(self, verb: str, session_id: str, command: tuple[Any, ...]) -> Any:
         try:
-            return self._plain_client().execute_command(*command)
+            return self._clients.plain().execute_command(*command)
         except self._redis.exceptions.NoScriptError:
             raise
-        except (self._redis.exceptions.RedisError, OSError, ValueError) as error:
+        except self._errors as error:
             raise self._failure(verb, session_id, error) from error
 
     async def _acall(self, verb: str, session_id: str, command: tuple[Any, ...]) -> Any:
         if not _in_asyncio():
             return await in_thread(self._call, verb, session_id, command)
         try:
-            return await self._loop_client().execute_command(*command)
+            return await self._clients.of_loop().execute_command(*command)
         except self._redis.exceptions.NoScriptError:
             raise
-        except (self._redis.exceptions.RedisError, OSError, ValueError) as error:
+        except self._errors as error:
             raise self._failure(verb, session_id, error) from error
 
-    def _plain_client(self) -> Any:
-        with self._mutex:
-            if self._pid != os.getpid():  # a forked child must not use its parent's connections
-                self._client, self._pid = None, os.getpid()
-            if self._client is None:
-                self._client = self._connect(self._redis)
-            return self._client
+    # WAIT tells how many replicas have what *its own connection* had seen written, and answers at once on a
+    # connection of the pool that has idled since. A read right before it, on the same connection, makes it
+    # count everything written so far, the commit included.
 
-    def _loop_client(self) -> Any:
-        import asyncio
+    def _await_replicas(self, session_id: str) -> None:
+        if not self.replicas:
+            return
+        try:
+            with self._clients.node(self._clients.plain(), self.key(session_id)).pipeline(
+                transaction=False
+            ) as pipe:
+                reached = self._queue_wait(pipe, session_id).execute()[1]
+        except self._errors as error:
+            raise self._failure("wait for replicas of", session_id, error) from error
+        self._check_replicas(session_id, reached)
 
-        loop = asyncio.get_running_loop()
-        client = self._clients.get(loop)
-        if client is None:
-            client = self._clients[loop] = self._connect(self._redis.asyncio)
-        return client
+    async def _aawait_replicas(self, session_id: str) -> None:
+        if not self.replicas:
+            return
+        if not _in_asyncio():
+            await in_thread(self._await_replicas, session_id)
+            return
+        try:
+            async with self._clients.node(self._clients.of_loop(), self.key(session_id)).pipeline(
+                transaction=False
+            ) as pipe:
+                reached = (await self._queue_wait(pipe, session_id).execute())[1]
+        except self._errors as error:
+            raise self._failure("wait for replicas of", session_id, error) from error
+        self._check_replicas(session_id, reached)
 
-    def _connect(self, library: Any) -> Any:
-        """A client of ``redis`` or of ``redis.asyncio``, which name everything alike."""
-        asynchronous = library is self._redis.asyncio
-        retry_module = self._redis.asyncio.retry if asynchronous else self._redis.retry
-        pause = self._redis.backoff.ExponentialBackoff(cap=0.5, base=0.02)
-        options: dict[str, Any] = {
-            "socket_timeout": self.timeout,
-            "socket_connect_timeout": self.timeout,
-            "decode_responses": False,
-            **self.target.options,
-            **self.client_options,
-        }
-        if self.target.kind == "cluster":
-            nodes = [library.cluster.ClusterNode(host, port) for host, port in self.target.hosts]
-            return library.RedisCluster(startup_nodes=nodes, **options)
-        options["retry"] = retry_module.Retry(pause, self.retries)
-        options["retry_on_error"] = [
-            self._redis.exceptions.ConnectionError,
-            self._redis.exceptions.TimeoutError,
-        ]
-        if self.target.kind == "single":
-            return library.Redis.from_url(self.target.url, **options)
-        sentinel_password = options.pop("sentinel_password", None)
-        sentinel_options = {
-            "socket_timeout": self.timeout,
-            "socket_connect_timeout": self.timeout,
-            "password": sentinel_password,
-        }
-        group = library.sentinel.Sentinel(
-            list(self.target.hosts), sentinel_kwargs=sentinel_options, **options
-        )
-        return group.master_for(self.target.service)
-
-    def _wait(self, session_id: str) -> tuple[Any, ...]:
-        return ("WAIT", self.replicas, max(int(self.timeout * 500), 1))
+    def _queue_wait(self, pipe: Any, session_id: str) -> Any:
+        pipe.execute_command("EXISTS", self.key(session_id))
+        pipe.execute_command("WAIT", self.replicas, max(int(self.timeout * 500), 1))
+        return pipe
 
     def _check_replicas(self, session_id: str, reached: Any) -> None:
         if not isinstance(reached, int) or reached < self.replicas:
@@ -286,12 +265,6 @@ class RedisStore(SessionStore):
             "asked here. The connections were closed",
             session_id,
         )
-
-
-def _sentinels(client: Any) -> tuple[Any, ...]:
-    """The clients that watch for a new master; redis-py leaves closing them to us."""
-    manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
-    return tuple(getattr(manager, "sentinels", ()))
 
 
 def _in_asyncio() -> bool:

@@ -13,6 +13,8 @@ wrong caller is recognised by it.
 
 from __future__ import annotations
 
+from stateguard.sessions.record import KEPT_TOKENS
+
 READ = """
 local f = redis.call('HMGET', KEYS[1], 'v', 'e', 'o', 'd', 'n', 'b', 'x')
 if not f[1] then return {ARGV[1], 0} end
@@ -38,7 +40,9 @@ return {ARGV[1], 1, f[1], f[2], f[3] or false, f[4], first, n, f[6], '[' .. tabl
 """
 """KEYS: record. ARGV: nonce, 'all' | 'window' | 'start', number."""
 
-COMMIT = """
+COMMIT = (
+    f"local KEPT = {KEPT_TOKENS}"
+    + """
 local holder = redis.call('GET', KEYS[2])
 local f = redis.call('HMGET', KEYS[1], 'v', 'e', 'n', 't')
 local version = tonumber(f[1] or '0')
@@ -51,7 +55,7 @@ local n = tonumber(f[3] or '0')
 local keep = tonumber(ARGV[5])
 if keep > n then return {ARGV[1], 2, n} end
 redis.call('HSET', KEYS[1], 'v', version + 1, 'e', ARGV[4], 'd', ARGV[6], 'b', ARGV[7],
-  'n', keep + #ARGV - 10, 't', string.sub(ARGV[2] .. ' ' .. tokens, 1, 17 * 40))
+  'n', keep + #ARGV - 10, 't', string.sub(ARGV[2] .. ' ' .. tokens, 1, 17 * KEPT))
 if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'o', string.sub(ARGV[8], 2))
 else redis.call('HDEL', KEYS[1], 'o') end
 local position = keep + #ARGV - 10
@@ -71,6 +75,7 @@ else
 end
 return {ARGV[1], 1}
 """
+)
 """KEYS: record, lock. ARGV: nonce, token, version, epoch, keep, head, log bytes, '=' + owner or '', ttl in ms
 or '', the lock's token or '', then the items to append."""
 
@@ -89,7 +94,11 @@ return {ARGV[1], 1}
 """KEYS: lock. ARGV: nonce, token."""
 
 DELETE = """
+if ARGV[2] ~= '' then
+  local f = redis.call('HMGET', KEYS[1], 'v', 'e')
+  if f[1] ~= ARGV[2] or f[2] ~= ARGV[3] then return {ARGV[1], 0} end
+end
 redis.call('DEL', KEYS[1])
 return {ARGV[1], 1}
 """
-"""KEYS: record. ARGV: nonce."""
+"""KEYS: record. ARGV: nonce, version or '', epoch."""

@@ -14,12 +14,12 @@ from typing import Any
 
 from stateguard.errors import ConfigError, SessionRecordError, SessionStoreError
 from stateguard.sessions.base import SessionStore
-from stateguard.sessions.record import Commit, Record
+from stateguard.sessions.record import KEPT_TOKENS, Commit, Record
 
 _SCHEMA = """
 create table if not exists stateguard_sessions (
     id text primary key, version integer not null, epoch text not null, owner text, head text not null,
-    length integer not null, bytes integer not null, ttl real, expires real
+    length integer not null, bytes integer not null, ttl real, expires real, tokens text not null default ''
 );
 create index if not exists stateguard_expires on stateguard_sessions (expires) where expires is not null;
 create table if not exists stateguard_log (
@@ -100,10 +100,13 @@ class SQLiteStore(SessionStore):
         expires = None if commit.ttl is None else now + commit.ttl
         with self._connection(f"save session {commit.id!r}") as db, _transaction(db, "immediate"):
             row = db.execute(
-                "select version, epoch from stateguard_sessions "
+                "select version, epoch, tokens from stateguard_sessions "
                 "where id = ? and (expires is null or expires > ?)",
                 (commit.id, now),
             ).fetchone()
+            tokens = row[2].split() if row is not None else []
+            if commit.token in tokens:
+                return True
             held = db.execute(
                 "select 1 from stateguard_locks where id = ? and token is not ? and expires > ?",
                 (commit.id, commit.holder, now),
@@ -114,7 +117,7 @@ class SQLiteStore(SessionStore):
                 if commit.version:
                     return False
                 db.execute("delete from stateguard_log where id = ?", (commit.id,))  # an expired one's
-            elif row != (commit.version, commit.epoch):
+            elif row[:2] != (commit.version, commit.epoch):
                 return False
             else:
                 db.execute(
@@ -126,8 +129,8 @@ class SQLiteStore(SessionStore):
             )
             db.execute(
                 "insert or replace into stateguard_sessions "
-                "(id, version, epoch, owner, head, length, bytes, ttl, expires) "
-                "values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "(id, version, epoch, owner, head, length, bytes, ttl, expires, tokens) "
+                "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     commit.id,
                     commit.version + 1,
@@ -138,6 +141,7 @@ class SQLiteStore(SessionStore):
                     commit.log_bytes,
                     commit.ttl,
                     expires,
+                    " ".join([commit.token, *tokens][:KEPT_TOKENS]),
                 ),
             )
             self._commits += 1
@@ -145,11 +149,18 @@ class SQLiteStore(SessionStore):
                 _sweep(db, now)
         return True
 
-    def delete(self, session_id: str) -> None:
-        """Remove the record, if it is there."""
+    def delete(self, session_id: str, *, version: int | None = None, epoch: str = "") -> bool:
+        """Remove the record; see :meth:`SessionStore.delete`."""
         with self._connection(f"delete session {session_id!r}") as db, _transaction(db, "immediate"):
+            if version is not None:
+                found = db.execute(
+                    "select version, epoch from stateguard_sessions where id = ?", (session_id,)
+                ).fetchone()
+                if found != (version, epoch):
+                    return False
             db.execute("delete from stateguard_log where id = ?", (session_id,))
             db.execute("delete from stateguard_sessions where id = ?", (session_id,))
+        return True
 
     def acquire(self, session_id: str, token: str, lease: float) -> bool:
         """Take the lock; see :meth:`SessionStore.acquire`."""
@@ -247,10 +258,14 @@ class SQLiteStore(SessionStore):
             try:
                 db.execute("pragma journal_mode = wal")
                 db.executescript(_SCHEMA)
+                if "tokens" not in {row[1] for row in db.execute("pragma table_info(stateguard_sessions)")}:
+                    db.execute("alter table stateguard_sessions add column tokens text not null default ''")
                 return
             except sqlite3.OperationalError as error:
                 if db.in_transaction:
                     db.execute("rollback")
+                if "duplicate column" in str(error):
+                    return  # another process has just added it
                 if "locked" not in str(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(random.uniform(0.005, 0.03))
