@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, cast
 
 from stateguard.agent_session import AgentSession
 from stateguard.allow import AllowList
+from stateguard.aside import allowed_to_block
 from stateguard.attribution import asyncio_tasks, greenlets
 from stateguard.attribution.finder import Finder
 from stateguard.attribution.handover import unfollow_threads
@@ -71,7 +72,8 @@ class Guard:
     """
 
     def __init__(self, **options: Unpack[Options]) -> None:
-        self.config: Config = load_config(options)
+        with allowed_to_block():
+            self.config: Config = load_config(options)
         self.mode = self.config.mode
         self._factory: Callable[[], Any] = self.config.session_factory or AgentSession
         self._ids = count(1)

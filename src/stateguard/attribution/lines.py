@@ -12,6 +12,7 @@ import linecache
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from stateguard.aside import allowed_to_block
 from stateguard.leak import Frame, Location
 
 if TYPE_CHECKING:
@@ -152,7 +153,8 @@ def describe(position: Position, stack: list[tuple[CodeType, int]]) -> Location:
 
 
 def _frame(code: CodeType, line: int) -> Frame:
-    source = linecache.getline(code.co_filename, line).strip()
+    with allowed_to_block():
+        source = linecache.getline(code.co_filename, line).strip()
     return Frame(code.co_filename, line, getattr(code, "co_qualname", code.co_name), source)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from stateguard.aside import allowed_to_block
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -22,7 +24,8 @@ def clean(text: str) -> str:
 def short_file(file: str) -> str:
     """A path relative to the working directory where it lies below it."""
     try:
-        relative = os.path.relpath(file)
+        with allowed_to_block():
+            relative = os.path.relpath(file)
     except (ValueError, OSError):
         return file
     return file if relative.startswith("..") else relative

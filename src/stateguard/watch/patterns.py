@@ -15,6 +15,7 @@ from functools import lru_cache
 from re import compile as compile_pattern
 from typing import TYPE_CHECKING, Any
 
+from stateguard.aside import allowed_to_block
 from stateguard.errors import WatchError
 
 if TYPE_CHECKING:
@@ -192,13 +193,14 @@ def first_party(base: str | None = None) -> Callable[[str], bool]:
 
     Installed packages, the standard library and stateguard itself are not first-party.
     """
-    root = os.path.realpath(base or os.getcwd()) + os.sep
-    paths = sysconfig.get_paths()
-    foreign = tuple(
-        os.path.realpath(paths[key]) + os.sep
-        for key in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")
-        if key in paths
-    )
+    with allowed_to_block():
+        root = os.path.realpath(base or os.getcwd()) + os.sep
+        paths = sysconfig.get_paths()
+        foreign = tuple(
+            os.path.realpath(paths[key]) + os.sep
+            for key in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")
+            if key in paths
+        )
 
     def is_first_party(name: str) -> bool:
         if name.partition(".")[0] == "stateguard":
@@ -207,7 +209,8 @@ def first_party(base: str | None = None) -> Callable[[str], bool]:
         file = None if module is None else _members(module).get("__file__")
         if type(file) is not str:
             return False
-        file = os.path.realpath(file)
+        with allowed_to_block():
+            file = os.path.realpath(file)
         if not file.startswith(root) or file.startswith(foreign):
             return False
         parts = file[len(root) :].split(os.sep)

@@ -49,7 +49,9 @@ def add_process_roots(graph: Graph) -> None:
 
 _SIGNALS = sorted(map(int, signal.valid_signals() - {signal.SIGINT}))
 """All but SIGINT: ``asyncio.run`` and ``trio.run`` set and restore its handler around each run."""
-# The C functions: the public ones turn every number into an enum member, ten times slower.
+# The C functions: the public ones turn every number into an enum member, ten times slower, and `os.getcwd` is
+# one of the calls that tools against blocking calls on an event loop replace.
+_getcwd: Callable[[], str] = getattr(sys.modules.get("posix"), "getcwd", os.getcwd)
 _getsignal: Callable[[int], Any] = getattr(sys.modules.get("_signal"), "getsignal", signal.getsignal)
 _setlocale: Callable[[int, None], str] = getattr(sys.modules.get("_locale"), "setlocale", locale.setlocale)
 
@@ -58,7 +60,7 @@ def settings() -> dict[str, Any]:
     """The settings that are not objects, by the expression that reads them."""
     found: dict[str, Any] = {}
     try:
-        found["os.getcwd()"] = os.getcwd()
+        found["os.getcwd()"] = _getcwd()
     except OSError:
         found["os.getcwd()"] = None
     found["locale.setlocale(locale.LC_ALL)"] = _setlocale(locale.LC_ALL, None)
