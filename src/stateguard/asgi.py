@@ -99,8 +99,8 @@ class StateGuardMiddleware:
         kind = scope.get("type")
         if kind not in ("http", "websocket") or guard.mode == "off":
             if kind == "lifespan" and guard.mode == "on":
-                return await self.app(scope, receive, _after_startup(send, guard))
-            return await self.app(scope, receive, send)
+                return await self._served(scope, receive, _after_startup(send, guard))
+            return await (self._served if kind == "lifespan" else self.app)(scope, receive, send)
         exchange = _exchange(scope)
         engine = guard.engine
         if engine is None:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from stateguard.errors import ConfigError, SessionIdRefused
+from stateguard.errors import ConfigError, SessionDenied, SessionIdRefused
 from stateguard.sessions import Request, SignedCookie, SignedHeader, UnsignedHeader, bind
 from stateguard.sessions.identity import from_asgi, from_wsgi, ids
 from stateguard.sessions.memory import MemoryStore
@@ -165,3 +165,52 @@ def test_requests_of_both_kinds():
     )
     assert (found.cookie("a"), found.cookie("b"), found.headers["x-session-id"]) == ("1", None, "s")
     assert from_asgi({"type": "websocket"}).kind == "websocket"
+
+
+def test_a_forged_cookie_beside_the_real_one_locks_nobody_out():
+    source = SignedCookie(SECRET)
+    first = source.read(request())
+    pair = cookie_of(source, first).partition(";")[0]
+    for header in (f"stateguard_session=forged; {pair}", f"{pair}; stateguard_session=forged"):
+        assert source.read(request(cookie=header)).id == first.id
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"same_site": "none"},
+        {"same_site": "None"},
+        {"same_site": "None", "secure": False},
+        {"name": "__Host-session"},
+        {"name": "__Host-session", "secure": True, "domain": "example.org"},
+        {"name": "__Host-session", "secure": True, "path": "/app"},
+        {"name": "__Secure-session"},
+        {"name": "a b"},
+        {"path": "/; Domain=example.org"},
+        {"domain": "example.org\r\nX-Evil: 1"},
+    ],
+)
+def test_cookies_that_no_browser_would_keep(options):
+    with pytest.raises(ConfigError, match="SignedCookie"):
+        SignedCookie(SECRET, **options)
+
+
+def test_cookie_attributes():
+    source = SignedCookie(SECRET, name="__Host-s", secure=True, same_site="Strict")
+    text = cookie_of(source, source.read(request()))
+    assert text.startswith("__Host-s=")
+    assert {"Secure", "HttpOnly", "SameSite=Strict", "Path=/"} <= set(text.split("; "))
+    source = SignedCookie(SECRET, secure=True, same_site="None", domain="example.org", path="/app")
+    text = cookie_of(source, source.read(request()))
+    assert {"Secure", "HttpOnly", "SameSite=None", "Path=/app", "Domain=example.org"} <= set(text.split("; "))
+
+
+def test_user_ids_that_are_no_text(make_store):
+    store = make_store()
+    with pytest.raises(SessionIdRefused, match="user id"):
+        store.update("s", lambda session: None, user_id="\udcff")
+    for user in ("a\0b", "=x", " ", "é" * 3000, "NULL", "'; drop table x; --"):
+        store.update(f"s of {len(user)}", lambda s: s.add_message("user", "x") and None, user_id=user)
+        with pytest.raises(SessionDenied):
+            store.update(f"s of {len(user)}", lambda s: None, user_id=user + "x")
+        store.delete(f"s of {len(user)}")

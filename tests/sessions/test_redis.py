@@ -262,6 +262,38 @@ def test_out_of_memory_writes_all_or_nothing(server):
     store.close()
 
 
+@pytest.mark.parametrize("way", ["plain", "asyncio"])
+def test_a_server_that_evicts_is_warned_about_once(server, caplog, way):
+    with redis.Redis.from_url(server.url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        client.config_set("maxmemory", 100_000_000)
+    store = RedisStore(server.url)
+
+    async def main():
+        for text in "ab":
+            await store.aupdate("s", say(text))
+        await store.aclose()
+
+    if way == "asyncio":
+        asyncio.run(main())
+    for text in "cd":
+        store.update("s", say(text))
+    store.close()
+    assert caplog.text.count("maxmemory-policy allkeys-lru") == 1
+
+
+def test_a_session_evicted_under_a_request_is_not_half_written_back(store, redis_url):
+    for text in "123":
+        store.update("s", say(text))
+    checkout = load(store)
+    with redis.Redis.from_url(redis_url) as client:
+        client.delete(store.key("s"))  # as an eviction does
+    checkout.session.add_message("user", "4")
+    with pytest.raises(SessionConflict, match="deleted, or has expired"):
+        run(store, checkout.save())
+    assert store.read("s") is None
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -312,8 +344,9 @@ def test_replicas_confirm_or_the_save_fails(server):
 
 
 @pytest.fixture
-def replicated(server, tmp_path):
+def replicated(tmp_path):
     """A server and its replica, which has caught up."""
+    server = RedisServer(tmp_path / "own", "--repl-diskless-sync-delay", "0").start()
     replica = RedisServer(tmp_path / "replica", "--replicaof", "127.0.0.1", str(server.port)).start()
     with redis.Redis(port=server.port) as client:
         deadline = time.monotonic() + 30
@@ -322,6 +355,7 @@ def replicated(server, tmp_path):
     yield server, replica
     replica.resume()
     replica.stop()
+    server.stop()
 
 
 def test_replicas_are_asked_about_this_save_on_whatever_connection(replicated):
@@ -495,7 +529,7 @@ def test_cluster_down():
 @pytest.fixture
 def sentinel(tmp_path):
     """A master, its replica, and one sentinel that makes the replica the master when the master dies."""
-    master = RedisServer(tmp_path / "master").start()
+    master = RedisServer(tmp_path / "master", "--repl-diskless-sync-delay", "0").start()
     replica = RedisServer(tmp_path / "replica", "--replicaof", "127.0.0.1", str(master.port)).start()
     port = free_port()
     folder = tmp_path / "sentinel"

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from stateguard.sessions.base import OnConflict, SessionStore
-from stateguard.sessions.binding import OnStoreError, SessionBinding, bind, end_session
+from stateguard.sessions.binding import OnStoreError, SessionBinding, bind, end_session, renew_session
 from stateguard.sessions.identity import Request, SessionIds, SignedCookie, SignedHeader, UnsignedHeader
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ __all__ = [
     "UnsignedHeader",
     "bind",
     "end_session",
+    "renew_session",
 ]
 
 _STORES = {

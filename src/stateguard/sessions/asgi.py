@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
@@ -9,7 +10,9 @@ from stateguard.errors import SessionError
 from stateguard.scope import current_scope
 from stateguard.sessions.binding import Held, SessionBinding, answer, forgetting
 from stateguard.sessions.identity import from_asgi
-from stateguard.sessions.steps import arun
+from stateguard.sessions.steps import arun, new_mutex
+
+log = logging.getLogger("stateguard.sessions")
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -27,6 +30,10 @@ class ASGISessions:
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> Any:
         """Serve one connection."""
+        if scope.get("type") == "lifespan":
+            result = await self.app(scope, receive, send)
+            await self._shut_down()
+            return result
         current = current_scope()
         if current is None or scope.get("type") not in {"http", "websocket"}:
             return await self.app(scope, receive, send)
@@ -44,13 +51,25 @@ class ASGISessions:
                 exchange: _Exchange = _WebSocket(held, receive, send)
             else:
                 exchange = _Exchange(held, receive, send)
-            result = await self.app(scope, exchange.receive, exchange.send)
+            try:
+                result = await self.app(scope, exchange.receive, exchange.send)
+            except Exception:
+                if exchange.is_abandoned:
+                    await exchange.save()  # no failure of the application: its client went away
+                raise
             if not exchange.is_refused:
                 await exchange.save()  # what background tasks have added
         finally:
             if held.checkout.lock_token is not None:
                 await arun(store, held.release())
         return result
+
+    async def _shut_down(self) -> None:
+        """The server stops: close the connections of its event loop, which nobody else could close later."""
+        try:
+            await self.binding.store.aclose()
+        except (SessionError, OSError) as error:
+            log.warning("the session store was not closed cleanly: %s", error)
 
 
 class _Exchange:
@@ -61,15 +80,29 @@ class _Exchange:
         self.receive = receive
         self._send = send
         self.is_refused = False
+        self.is_abandoned = False
+        self._mutex: Any = None
 
     async def save(self) -> None:
-        await arun(self.held.binding.store, self.held.save())
+        if self._mutex is None:
+            self._mutex = new_mutex()
+        async with self._mutex:  # tasks of one exchange may send, and so save, at the same time
+            await arun(self.held.binding.store, self.held.save())
+
+    async def pass_on(self, message: Message) -> None:
+        try:
+            await self._send(message)
+        except OSError:  # how a server says that the client is gone
+            self.is_abandoned = True
+            raise
 
     async def send(self, message: Message) -> None:
         if self.is_refused:
             return  # the client has got an error in place of this response
         kind = message.get("type")
         if kind == "http.response.start":
+            if message.get("status", 200) >= 500:
+                self.held.fail()
             try:
                 await self.save()
             except SessionError as error:
@@ -80,7 +113,7 @@ class _Exchange:
         elif (kind == "http.response.body" and not message.get("more_body")) or kind in _LAST_PIECES:
             # A failure here is raised: the server cuts the response off, and the client knows.
             await self.save()
-        await self._send(message)
+        await self.pass_on(message)
 
 
 class _WebSocket(_Exchange):
@@ -99,11 +132,13 @@ class _WebSocket(_Exchange):
 
     async def send(self, message: Message) -> None:
         if message.get("type") == "websocket.accept":
+            if self.held.renewed is not None:
+                await self.save()
             message = _with_headers(message, self.held)
         elif self.held.checkout.has_grown():
             # Tokens may be streamed one message each, so this must cost little when nothing has been added.
             await self.save()
-        await self._send(message)
+        await self.pass_on(message)
 
 
 def _with_headers(message: Message, held: Held) -> Message:

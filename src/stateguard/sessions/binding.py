@@ -5,6 +5,9 @@ the application, if they are given a ``store=``. A response is an acknowledgemen
 is saved before the response starts, and again before its last piece leaves (a streamed answer adds its
 message at the end). A save that fails turns a response that has not started into an error of the right
 status; one that has started is cut off, so that no client takes it for complete.
+
+A request that fails leaves the session as it was: after an exception, and with a response of 500 or above,
+nothing (more) is saved, in whatever framework. Whoever tries again then does not find the first try.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from stateguard.sessions.base import SessionStore
 from stateguard.sessions.checkout import Checkout
 from stateguard.sessions.identity import Identity, Request, SessionIds, ids
 from stateguard.sessions.policy import Terms
+from stateguard.sessions.renew import renew
 from stateguard.sessions.steps import Step, Steps
 
 log = logging.getLogger("stateguard.sessions")
@@ -72,7 +76,10 @@ _HELD = "stateguard held session"
 class Held:
     """One request's session while the request is served."""
 
-    __slots__ = ("binding", "checkout", "ended", "has_started", "identity", "is_used", "request")
+    __slots__ = (
+        *("binding", "checkout", "ended", "has_failed", "has_started", "identity", "is_used", "renewed"),
+        "request",
+    )
 
     def __init__(
         self, binding: SessionBinding, checkout: Checkout[Any], identity: Identity, request: Request
@@ -84,6 +91,8 @@ class Held:
         self.is_used = False
         self.ended = False
         self.has_started = False
+        self.has_failed = False
+        self.renewed: Identity | None = None
 
     def give_to(self, scope: Scope) -> None:
         """Let ``session()`` return this session."""
@@ -103,9 +112,23 @@ class Held:
         """The response headers that hand the id to the client, or make it forget it."""
         if self.ended:
             return self.binding.ids.forget(self.request)
-        if self.checkout.detached:
+        if self.checkout.detached or self.has_failed:
             return []
         return self.binding.ids.headers(self.identity, self.request)
+
+    def fail(self) -> None:
+        """The request has failed: from now on nothing of it is saved, and no id handed out."""
+        self.has_failed = True
+
+    def renew(self) -> None:
+        """Take a new id with the next save; raises :class:`ConfigError` when it could not be handed out."""
+        if self.has_started:
+            raise ConfigError(
+                "renew_session(): the response has started, so its headers can not carry a new id. Call it "
+                "before the response is returned, or the websocket accepted"
+            )
+        self.renewed = self.binding.ids.renew()
+        self.is_used = True
 
     def response_headers(self, present: set[str]) -> list[tuple[str, str]]:
         """Headers to add to a response that starts now, whose own have the lower-case names ``present``."""
@@ -118,10 +141,15 @@ class Held:
 
     def save(self) -> Steps[None]:
         """Store what the request has changed so far; nothing if it has not even looked at the session."""
+        if self.has_failed:
+            return
         if self.ended:
             if not self.checkout.detached:
                 yield Step("delete", (self.checkout.id,))
                 self.checkout.detached = True
+        elif self.renewed is not None and not self.checkout.detached:
+            yield from renew(self.checkout, self.renewed.id)
+            self.identity, self.renewed = self.renewed, None
         elif self.is_used:
             yield from self.checkout.save()
 
@@ -170,10 +198,25 @@ def end_session() -> None:
 
     Raises :class:`NoActiveScope` outside a request, :class:`ConfigError` without a store.
     """
-    held = require_scope("end_session()").values.get(_HELD)
-    if held is None:
-        raise ConfigError("end_session(): this request's session is not stored; give the middleware a store=")
-    held.ended = True
+    _held("end_session()").ended = True
+
+
+def renew_session() -> None:
+    """Log in: this request's session gets a new id, and the client is told; the old id leads to nothing.
+
+    Without it, somebody who planted a session id of his own in a visitor's browser would share the session
+    that the visitor then logs in to. Takes effect when the response starts. Raises :class:`NoActiveScope`
+    outside a request, :class:`ConfigError` without a store, with ids that your own function gives, and when
+    the response has started.
+    """
+    _held("renew_session()").renew()
+
+
+def _held(what: str) -> Held:
+    held = require_scope(what).values.get(_HELD)
+    if not isinstance(held, Held):
+        raise ConfigError(f"{what}: this request's session is not stored; give the middleware a store=")
+    return held
 
 
 TITLES = {

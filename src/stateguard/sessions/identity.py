@@ -42,11 +42,16 @@ class Request:
 
     def cookie(self, name: str) -> str | None:
         """The value of a cookie, or ``None``; a ``Cookie`` header that is not one has no cookies."""
+        return next(iter(self.cookies(name)), None)
+
+    def cookies(self, name: str) -> list[str]:
+        """The values of all cookies of that name: a browser sends one for each path and domain."""
+        found = []
         for part in self.headers.get("cookie", "").split(";"):
-            found, is_pair, value = part.strip().partition("=")
-            if is_pair and found == name:
-                return value.strip().strip('"')
-        return None
+            key, is_pair, value = part.strip().partition("=")
+            if is_pair and key == name:
+                found.append(value.strip().strip('"'))
+        return found
 
 
 def from_asgi(scope: Mapping[str, Any]) -> Request:
@@ -94,6 +99,10 @@ class SessionIds(ABC):
         """Response headers that make the client forget its id."""
         return []
 
+    def renew(self) -> Identity:
+        """A new identity for a session that has one; raises :class:`ConfigError` if ids are not made here."""
+        return Identity(new_id(), is_new=True)
+
 
 def new_id() -> str:
     """A session id that nobody can guess: 192 random bits."""
@@ -105,8 +114,9 @@ class SignedCookie(SessionIds):
 
     ``secret`` is a text of at least 16 bytes, or several, the newest last: all are accepted, the last one
     signs. A cookie older than ``max_age`` seconds is not accepted, and one past half of it is renewed. The
-    cookie is ``HttpOnly``; ``secure=None`` makes it ``Secure`` on requests that came by TLS. A cookie that
-    bears no valid signature counts as none, and is logged: the client gets a new session.
+    cookie is ``HttpOnly``; ``secure=None`` makes it ``Secure`` on requests that came by TLS, so say
+    ``secure=True`` behind a proxy that ends TLS and does not tell. A cookie that bears no valid signature
+    counts as none, and is logged: the client gets a new session.
 
     Needs the package itsdangerous: ``pip install 'stateguard-middleware[cookies]'``.
     """
@@ -133,19 +143,28 @@ class SignedCookie(SessionIds):
             SimpleCookie({name: "x"})
         except CookieError as error:
             raise ConfigError(f"SignedCookie(name={name!r}): {error}") from error
+        if same_site not in {"Lax", "Strict", "None"}:
+            raise ConfigError(f"SignedCookie(same_site={same_site!r}): use 'Lax', 'Strict' or 'None'")
+        if any(not part.isprintable() or set(part) & set(";, ") for part in (path, domain or "")):
+            raise ConfigError(f"SignedCookie(path={path!r}, domain={domain!r}): not what a cookie can hold")
+        # Browsers drop such cookies without a word, and every request would start a new session.
+        if same_site == "None" and not secure:
+            raise ConfigError("SignedCookie(same_site='None') works with secure=True only")
+        if name.startswith("__Secure-") and not secure:
+            raise ConfigError(f"SignedCookie(name={name!r}) works with secure=True only")
+        if name.startswith("__Host-") and (not secure or path != "/" or domain is not None):
+            raise ConfigError(f"SignedCookie(name={name!r}) works with secure=True, path='/', no domain only")
 
     def read(self, request: Request) -> Identity:
         """The id of a valid cookie, else a new one."""
-        text = request.cookie(self.name)
-        if text is None:
-            return Identity(new_id(), is_new=True)
-        session_id, age = _unsign(self._signer, text)
-        if session_id is None:
-            log.warning("cookie %s bears no valid signature: the client gets a new session", self.name)
-            return Identity(new_id(), is_new=True)
-        if age > self.max_age:
-            return Identity(new_id(), is_new=True)
-        return Identity(session_id, is_stale=age > self.max_age / 2)
+        texts = request.cookies(self.name)
+        for text in texts:  # a neighbouring domain can add a forged one, and must not lock anybody out so
+            session_id, age = _unsign(self._signer, text)
+            if session_id is None:
+                log.warning("cookie %s bears no valid signature: not accepted", self.name)
+            elif age <= self.max_age:
+                return Identity(session_id, is_stale=age > self.max_age / 2)
+        return Identity(new_id(), is_new=True)
 
     def headers(self, identity: Identity, request: Request) -> list[tuple[str, str]]:
         """``Set-Cookie``, for a new id or one to be renewed."""
@@ -246,6 +265,13 @@ class CallableIds(SessionIds):
         if found:
             return Identity(found)
         return Identity(new_id(), is_new=True)
+
+    def renew(self) -> Identity:
+        """Not here: the function would give the old id again."""
+        raise ConfigError(
+            "renew_session(): this application's session_id= is a function of its own, which would give the "
+            "old id again. Let it give another one (for instance, of the user who has logged in)"
+        )
 
 
 def ids(source: object) -> SessionIds:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +14,8 @@ from stateguard.sessions.base import SessionStore, in_thread
 from stateguard.sessions.record import Commit, Record, new_token
 from stateguard.sessions.redis_clients import Clients
 from stateguard.sessions.redis_url import parse, redacted
+
+log = logging.getLogger("stateguard.sessions")
 
 
 class RedisStore(SessionStore):
@@ -53,6 +57,7 @@ class RedisStore(SessionStore):
         self.timeout = timeout
         self.replicas = replicas
         self._redis: Any = redis
+        self._knows_server = False
         # A cluster's own errors are no RedisError; ValueError is what a reply that can not be read becomes.
         self._errors: tuple[type[Exception], ...] = (
             redis.exceptions.RedisError,
@@ -83,6 +88,11 @@ class RedisStore(SessionStore):
         applied = _applied(commit, reply)
         if applied:
             self._await_replicas(commit.id)
+            if not self._knows_server:
+                self._knows_server = True
+                with suppress(*self._errors):
+                    node = self._clients.node(self._clients.plain(), self.key(commit.id))
+                    self._warn_of_eviction(node.execute_command("INFO", "memory"))
         return applied
 
     def delete(self, session_id: str, *, version: int | None = None, epoch: str = "") -> bool:
@@ -122,6 +132,11 @@ class RedisStore(SessionStore):
         applied = _applied(commit, reply)
         if applied:
             await self._aawait_replicas(commit.id)
+            if not self._knows_server and _in_asyncio():
+                self._knows_server = True
+                with suppress(*self._errors):
+                    node = self._clients.node(self._clients.of_loop(), self.key(commit.id))
+                    self._warn_of_eviction(await node.execute_command("INFO", "memory"))
         return applied
 
     async def adelete(self, session_id: str, *, version: int | None = None, epoch: str = "") -> bool:
@@ -240,6 +255,17 @@ class RedisStore(SessionStore):
                 f"session {session_id!r}: saved by {self!r}, but {reached} of replicas={self.replicas} have "
                 "confirmed it in time. It may be lost if the server fails now",
                 session_id,
+            )
+
+    def _warn_of_eviction(self, info: Any) -> None:
+        """Say so, once, if the server drops sessions when its memory is full: no client can notice that."""
+        policy = info.get("maxmemory_policy") if isinstance(info, dict) else None
+        if policy not in {None, "noeviction"} and info.get("maxmemory"):
+            log.warning(
+                "%r drops keys when its memory is full (maxmemory-policy %s): sessions will vanish without a "
+                "trace. Give sessions a server with maxmemory-policy noeviction, which refuses instead",
+                self,
+                policy,
             )
 
     def _failure(self, verb: str, session_id: str, error: Exception) -> Exception:

@@ -71,7 +71,12 @@ class Clients:
         """Close the connections that the running event loop has."""
         import asyncio
 
-        client = self._of_loops.pop(asyncio.get_running_loop(), None)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # trio: plain calls in worker threads
+            self.close()
+            return
+        client = self._of_loops.pop(loop, None)
         if client is not None:
             for each in (client, *_sentinels(client), *self._of_nodes.pop(client, {}).values()):
                 await each.aclose()

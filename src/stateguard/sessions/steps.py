@@ -66,6 +66,16 @@ async def arun(store: SessionStore, steps: Steps[R]) -> R:
             failure = error
 
 
+def new_mutex() -> Any:
+    """A lock for the tasks of the event loop that is running: asyncio's, or trio's; for ``async with``."""
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+        return trio.Lock()
+    import asyncio
+
+    return asyncio.Lock()
+
+
 def _plain(store: SessionStore, step: Step) -> Callable[..., Any]:
     if step.name == "call":
         return _call

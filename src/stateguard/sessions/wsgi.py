@@ -62,6 +62,8 @@ class _Start:
         self.failed_save: SessionError | None = None
 
     def __call__(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        if status[:1] == "5":
+            self.held.fail()
         if exc_info is None:
             try:
                 self.save()
@@ -125,6 +127,7 @@ class _Body:
                 _release(self._start.held)
             raise
         except BaseException:
+            self._start.held.fail()  # the server calls close() next, which must not save half a turn
             _release(self._start.held)
             raise
         return piece
