@@ -16,9 +16,7 @@ from compat.suites import SUITES, Suite
 def main() -> int:
     """Run the suites that are named, or all."""
     parser = argparse.ArgumentParser(prog="python -m compat", description=__doc__)
-    parser.add_argument(
-        "suites", nargs="*", metavar="SUITE", help=f"one of {', '.join(SUITES)}; default: all"
-    )
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"default: all of {', '.join(SUITES)}")
     parser.add_argument("--work", type=Path, default=Path.home() / ".cache" / "stateguard-compat")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the results into this page")
     options = parser.parse_args()
@@ -41,9 +39,8 @@ def main() -> int:
         title = source.name.replace("-", " ")
         results[title] = suite, result
         print(table([row(title, result)]))
-        print(
-            f"plain {result.plain.seconds:.0f} s, guarded {result.guarded.seconds:.0f} s; {result.guarded.log}"
-        )
+        plain, guarded = result.plain, result.guarded
+        print(f"plain {plain.seconds:.0f} s, guarded {guarded.seconds:.0f} s; {guarded.log}")
         for line in details(suite, result):
             print(line)
     if len(results) > 1:

@@ -26,7 +26,7 @@ class Suite:
     runner: str = "pytest"
 
 
-_EMPTY_CONTEXT = "asserts that the context of the application's task is empty; the guard keeps the request in a context variable"
+_EMPTY_CONTEXT = "asserts that its task's context is empty; the guard keeps the request in a context variable"
 
 SUITES = {
     suite.name: suite

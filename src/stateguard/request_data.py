@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 BODY = 1 << 16
 """Bytes of the body that are kept while the request lasts."""
 
+VALUES = 10_000
+"""Values that are looked at in what came with a call."""
+
 SHORTEST = 3
 """Strings below this length say nothing of where they came from."""
 
@@ -45,7 +48,7 @@ _PLUMBING = frozenset(
 class RequestData:
     """The strings of one request, taken apart when first asked for."""
 
-    __slots__ = ("_body", "_client", "_headers", "_query", "_size", "_tokens", "environ")
+    __slots__ = ("_body", "_client", "_headers", "_query", "_size", "_tokens", "_value", "environ")
 
     def __init__(self, query: Any = "", headers: Iterable[Any] = (), client: Any = None) -> None:
         self._query = query
@@ -54,6 +57,7 @@ class RequestData:
         self._size = 0
         self._tokens: frozenset[str] | None = None
         self._client = client
+        self._value: Any = None
         self.environ: Mapping[str, Any] | None = None
 
     def add_body(self, chunk: Any) -> None:
@@ -62,6 +66,11 @@ class RequestData:
             self._body.append(chunk)
             self._size += len(chunk)
             self._tokens = None
+
+    def bring(self, value: Any) -> None:
+        """Note what came with a call: arguments, an event, a message. Looked at when first asked."""
+        self._value = value
+        self._tokens = None
 
     def tokens(self) -> frozenset[str]:
         """Every value of the query, the cookies, the credentials and other own headers, and the body."""
@@ -80,6 +89,7 @@ class RequestData:
                     found.add(value.partition(" ")[2])
             body = b"".join(self._body) or _wsgi_body(self.environ)
             found.update(_body_strings(body[:BODY]))
+            found.update(_strings(self._value))
             self._tokens = frozenset(text for text in found if len(text) >= SHORTEST)
         return self._tokens
 
@@ -135,25 +145,34 @@ def _body_strings(body: bytes) -> set[str]:
     if not body:
         return set()
     text = body.decode("utf-8", "replace")
-    found: set[str] = set()
     if text[:1] in '{["':
         try:
-            todo: list[Any] = [json.loads(text)]
+            found = _strings(json.loads(text))
         except (ValueError, RecursionError):  # the latter for what is nested too deeply
-            todo = []
-        while todo:
-            value = todo.pop()
-            if type(value) is str:
-                found.add(value)
-            elif type(value) is dict:
-                todo.extend(value.values())
-            elif type(value) is list:
-                todo.extend(value)
+            found = set()
         if found:
             return found
     if "=" in text and "\n" not in text:
         return {value for _, value in parse_qsl(text)}
     return {unquote_plus(text)}
+
+
+def _strings(value: Any) -> set[str]:
+    """The strings in a value made of plain containers; anything else is left alone."""
+    found: set[str] = set()
+    todo, left = [value], VALUES
+    while todo and left:
+        left -= 1
+        value = todo.pop()
+        if type(value) is str:
+            found.add(value)
+        elif type(value) is bytes:
+            found.add(value[:BODY].decode("utf-8", "replace"))
+        elif type(value) is dict:
+            todo.extend(list(value.values())[:left])
+        elif type(value) in (list, tuple):
+            todo.extend(value[:left])
+    return found
 
 
 def _wsgi_body(environ: Mapping[str, Any] | None) -> bytes:
