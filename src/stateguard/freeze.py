@@ -14,20 +14,43 @@ import enum
 import functools
 import logging
 import types
-from collections.abc import Callable, Iterable
-from typing import Any, Literal, NoReturn, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from stateguard.errors import FreezeError
+from stateguard.frozen_types import (
+    HEAP_TYPE,
+    FrozenDict,
+    FrozenList,
+    attributes,
+    frozen_class,
+    is_frozen_class,
+    is_own_container,
+)
 
 T = TypeVar("T")
 
 log = logging.getLogger("stateguard.freeze")
 
 _FROZEN_TYPES = (
-    *(str, bytes, int, float, complex, bool, type(None), type(...), type(NotImplemented), range, enum.Enum),
+    *(
+        str,
+        bytes,
+        int,
+        float,
+        complex,
+        bool,
+        type(None),
+        type(...),
+        type(NotImplemented),
+        range,
+        slice,
+        enum.Enum,
+    ),
     *(type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, types.GenericAlias),
 )
 """Immutable as they are. Classes, functions and modules are shared on purpose."""
+
+_TEXTS_AND_NUMBERS = (str, bytes, int, float, complex)
 
 _FROZEN_MODULES = {
     "datetime",
@@ -41,70 +64,6 @@ _FROZEN_MODULES = {
     "zoneinfo",
 }
 """Modules of the standard library whose classes have immutable instances: by name, to import none of them."""
-
-
-def _refuse(name: str) -> Callable[..., NoReturn]:
-    def method(self: object, *args: object, **kwargs: object) -> NoReturn:
-        raise FreezeError(
-            f"{name}: this {type(self).__base__.__name__} was frozen, because all requests share it. "  # type: ignore[union-attr]
-            f"Make a changed copy ({type(self).__base__.__name__}(frozen)), or keep per-request data in a "  # type: ignore[union-attr]
-            "session, scoped() or a store"
-        )
-
-    return method
-
-
-_LIST_WRITES = ("append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse")
-_LIST_OPERATORS = ("__setitem__", "__delitem__", "__iadd__", "__imul__")
-_DICT_WRITES = ("update", "setdefault", "pop", "popitem", "clear")
-_DICT_OPERATORS = ("__setitem__", "__delitem__", "__ior__")
-
-
-class FrozenList(list[Any]):
-    """A list that refuses to change; equal to the list it was made from, and an exact ``list`` to C code."""
-
-    __slots__ = ()
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(tuple(self))
-
-    def __copy__(self) -> FrozenList:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> list[Any]:
-        # A deep copy is made to be changed.
-        import copy
-
-        return [copy.deepcopy(item, memo) for item in self]
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return (FrozenList, (list(self),))
-
-    for _name in (*_LIST_WRITES, *_LIST_OPERATORS):
-        locals()[_name] = _refuse(_name)
-
-
-class FrozenDict(dict[Any, Any]):
-    """A dict that refuses to change; equal to the dict it was made from, and an exact ``dict`` to C code."""
-
-    __slots__ = ()
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(frozenset(self.items()))
-
-    def __copy__(self) -> FrozenDict:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> dict[Any, Any]:
-        import copy
-
-        return {copy.deepcopy(key, memo): copy.deepcopy(value, memo) for key, value in self.items()}
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return (FrozenDict, (dict(self),))
-
-    for _name in (*_DICT_WRITES, *_DICT_OPERATORS):
-        locals()[_name] = _refuse(_name)
 
 
 def freeze(value: T, *, strict: bool = False, on_unfreezable: Literal["raise", "keep"] = "raise") -> T:
@@ -121,7 +80,10 @@ def freeze(value: T, *, strict: bool = False, on_unfreezable: Literal["raise", "
     logged.
     """
     work = _Freezer(strict)
-    frozen = work.value(value, "value")
+    try:
+        frozen = work.value(value, "value")
+    except RecursionError:
+        raise FreezeError("could not freeze: the value is nested too deeply") from None
     if work.failures:
         text = "could not freeze everything:\n" + "\n".join(f"  {line}" for line in work.failures)
         if on_unfreezable == "raise":
@@ -140,7 +102,11 @@ class _Freezer:
     def value(self, value: Any, place: str) -> Any:
         if isinstance(value, (FrozenList, FrozenDict)) and not self.strict:
             return value
-        if isinstance(value, _FROZEN_TYPES) or _is_frozen_class(type(value)):
+        if is_frozen_class(type(value)):
+            return value
+        if isinstance(value, _FROZEN_TYPES):
+            if isinstance(value, _TEXTS_AND_NUMBERS) and getattr(value, "__dict__", None):
+                self.failures.append(f"{place}: a {type(value).__qualname__} with attributes of its own")
             return value
         if any(base.__module__.partition(".")[0] in _FROZEN_MODULES for base in type(value).__mro__[:-1]):
             return value
@@ -160,6 +126,8 @@ class _Freezer:
 
     def container(self, value: Any, place: str) -> Any:
         kind = type(value)
+        if not self.strict and is_own_container(kind):
+            return self.own_container(value, place)
         if isinstance(value, dict):
             return self.mapping(value, place)
         if isinstance(value, types.MappingProxyType):
@@ -190,6 +158,20 @@ class _Freezer:
         }
         return types.MappingProxyType(items) if self.strict else FrozenDict(items)
 
+    def own_container(self, value: Any, place: str) -> Any:
+        """An instance of a class written in Python that derives from list or dict: its methods are kept."""
+        kind: Any = frozen_class(type(value))
+        made: Any
+        if isinstance(value, dict):
+            made = dict.__new__(kind)
+            dict.update(made, self.mapping(value, place))
+        else:
+            made = list.__new__(kind)
+            list.extend(made, [self.value(item, f"{place}[{i}]") for i, item in enumerate(list.copy(value))])
+        for name in attributes(value):
+            object.__setattr__(made, name, self.value(getattr(value, name), f"{place}.{name}"))
+        return made
+
     def instance(self, value: Any, place: str) -> Any:
         kind = type(value)
         reason = _unfreezable(value)
@@ -198,12 +180,17 @@ class _Freezer:
             return value
         made: Any
         try:
-            made = object.__new__(_frozen_class(kind))
+            made = object.__new__(frozen_class(kind))
         except Exception as error:  # a metaclass, or __init_subclass__, that objects
             self.failures.append(f"{place}: a {kind.__module__}.{kind.__qualname__}, {error}")
             return value
-        for name in _attributes(value):
-            object.__setattr__(made, name, self.value(getattr(value, name), f"{place}.{name}"))
+        for name in attributes(value):
+            member = getattr(value, name)
+            if not name.startswith("__pydantic_"):  # its own bookkeeping, which it copies and updates
+                member = self.value(member, f"{place}.{name}")
+            elif isinstance(member, set | dict):
+                member = member.copy()
+            object.__setattr__(made, name, member)
         return made
 
 
@@ -214,7 +201,7 @@ def _unfreezable(value: Any) -> str:
         return "an iterator: using it changes it. Freeze a list of what it gives"
     # What a class written in Python inherits from object is all there is; anything else has state in C.
     for base in kind.__mro__[:-1]:
-        if not base.__flags__ & (1 << 9):  # Py_TPFLAGS_HEAPTYPE
+        if not base.__flags__ & HEAP_TYPE:
             return "whose state is not in attributes"
     if "__setattr__" in vars(kind) and not dataclasses.is_dataclass(kind):
         return "which decides itself what setting an attribute does"
@@ -236,73 +223,3 @@ _STATEFUL_MODULES = {
     "subprocess",
     "random",
 }
-
-
-def _attributes(value: Any) -> Iterable[str]:
-    names = list(getattr(value, "__dict__", ()))
-    for base in type(value).__mro__:
-        slots = vars(base).get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            full = (
-                f"_{base.__name__.lstrip('_')}{name}"
-                if name.startswith("__") and not name.endswith("__")
-                else name
-            )
-            if full not in {"__dict__", "__weakref__"} and hasattr(value, full):
-                names.append(full)
-    return names
-
-
-_classes: dict[type, type] = {}
-
-
-def _is_frozen_class(kind: type) -> bool:
-    return "_stateguard_frozen" in vars(kind)
-
-
-def _frozen_class(kind: type) -> type:
-    """A subclass of ``kind`` whose instances refuse to change."""
-    found = _classes.get(kind)
-    if found is not None:
-        return found
-
-    def refuse_set(self: Any, name: str, value: Any = None) -> NoReturn:
-        raise FreezeError(
-            f"{kind.__qualname__}.{name}: this object was frozen, because all requests share it. Make a "
-            "changed copy, or keep per-request data in a session, scoped() or a store"
-        )
-
-    def equal(self: Any, other: Any) -> Any:
-        if type(other) not in (kind, type(self)):
-            return NotImplemented
-        names = _attributes(self)
-        return all(hasattr(other, name) and getattr(self, name) == getattr(other, name) for name in names)
-
-    def reduce(self: Any, protocol: Any) -> Any:
-        return (_thaw_copy, (kind, {name: getattr(self, name) for name in _attributes(self)}))
-
-    body: dict[str, Any] = {
-        "_stateguard_frozen": True,
-        "__setattr__": refuse_set,
-        "__delattr__": refuse_set,
-        "__reduce_ex__": reduce,
-        "__copy__": lambda self: self,
-        "__module__": kind.__module__,
-        "__doc__": kind.__doc__,
-        "__slots__": (),
-    }
-    if dataclasses.is_dataclass(kind):
-        # The equality that dataclass() wrote compares classes first, and these two are not the same.
-        body["__eq__"] = equal
-        body["__hash__"] = lambda self: hash(tuple(getattr(self, name) for name in _attributes(self)))
-    made = type(kind)(kind.__name__, (kind,), body)
-    made.__qualname__ = kind.__qualname__
-    _classes[kind] = made
-    return made
-
-
-def _thaw_copy(kind: type, attributes: dict[str, Any]) -> Any:
-    made: Any = object.__new__(_frozen_class(kind))
-    for name, value in attributes.items():
-        object.__setattr__(made, name, value)
-    return made

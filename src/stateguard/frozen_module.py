@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import dis
+import gc
 import logging
 import sys
 import types
@@ -66,13 +68,21 @@ class FrozenModule:
         self._class: type[types.ModuleType] = type(module)
 
     def check(self) -> list[str]:
-        """The names that no longer hold what was frozen: ``global X; X = ...`` in the module's own functions.
+        """One line for each name that no longer holds what was frozen, with the places that rebind it.
 
-        Such a write goes past every hook that Python has, so it is found afterwards, and its line by a
-        ``Guard`` that watches the module.
+        ``global X; X = ...`` in the module's own functions goes past every hook that Python has, so it is
+        found afterwards: the places are those in whose code such a statement stands, and a ``Guard`` that
+        watches the module tells which request did it. A name without a place was written through the
+        module's ``__dict__``.
         """
         now = vars(self.module)
-        return sorted(name for name, value in self._values.items() if now.get(name, self) is not value)
+        changed = sorted(name for name, value in self._values.items() if now.get(name, self) is not value)
+        places = _rebinding_places(now, set(changed))
+        return [
+            f"{self.module.__name__}.{name} was {'rebound' if name in now else 'deleted'}"
+            + (f"; code that does so: {', '.join(places[name])}" if name in places else _BY_DICT)
+            for name in changed
+        ]
 
     def thaw(self) -> None:
         """Let the module change again, for tests: its constants are what they were before freezing."""
@@ -80,6 +90,34 @@ class FrozenModule:
         if type(self.module) is _FrozenModule:
             object.__setattr__(self.module, "__class__", self._class)
         vars(self.module).update(self._originals)
+
+
+_BY_DICT = "; none of its functions does so by name, so it went through the module's __dict__"
+
+
+def _rebinding_places(namespace: dict[str, Any], names: set[str]) -> dict[str, list[str]]:
+    """By name, where code of the functions with these globals has ``global name`` and assigns to it."""
+    found: dict[str, list[str]] = {}
+    if not names:
+        return found
+    codes = {
+        function.__code__
+        for function in gc.get_objects()
+        if type(function) is types.FunctionType and function.__globals__ is namespace
+    }
+    seen: set[types.CodeType] = set()
+    while codes:
+        code = codes.pop()
+        seen.add(code)
+        codes |= {const for const in code.co_consts if isinstance(const, types.CodeType)} - seen
+        for instruction in dis.get_instructions(code):
+            name = instruction.argval
+            if instruction.opname in {"STORE_GLOBAL", "DELETE_GLOBAL"} and name in names:
+                line = instruction.positions.lineno if instruction.positions is not None else None
+                place = f"{code.co_filename}:{line or code.co_firstlineno} in {code.co_qualname}"
+                if place not in found.setdefault(name, []):
+                    found[name].append(place)
+    return {name: sorted(places) for name, places in found.items()}
 
 
 def freeze_module(

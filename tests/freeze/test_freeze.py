@@ -14,7 +14,7 @@ import pickle
 import sys
 import threading
 import types
-from collections import OrderedDict, defaultdict, namedtuple
+from collections import Counter, OrderedDict, defaultdict, namedtuple
 from decimal import Decimal
 from pathlib import Path
 
@@ -375,11 +375,44 @@ def test_a_frozen_module_refuses_writes_from_outside_with_the_place(config):
     config.NEW = 1
     assert (config.LIMIT, handle.check()) == (5, [])
     config.rebind()
-    assert handle.check() == ["LIMIT"]
+    assert handle.check() == ["frozen_config.LIMIT was rebound; code that does so: <string>:7 in rebind"]
     handle.thaw()
     config.LIMIT = 8
     config.MODELS["fast"].append("b")
     assert type(config) is types.ModuleType
+
+
+def test_places_of_rebinding_are_found_wherever_they_stand(config):
+    exec(
+        "import functools\n"
+        "class Admin:\n"
+        "    def raise_limit(self):\n"
+        "        def now():\n"
+        "            global LIMIT\n"
+        "            LIMIT = 7\n"
+        "        now()\n"
+        "    @functools.lru_cache\n"
+        "    def drop(self):\n"
+        "        global MODELS\n"
+        "        del MODELS\n",
+        vars(config),
+    )
+    handle = freeze_module("frozen_config", names=["LIMIT", "MODELS"])
+    assert handle.check() == []
+    admin = config.Admin()
+    admin.raise_limit()
+    admin.drop()
+    limit, models = handle.check()
+    assert "<string>:6 in Admin.raise_limit.<locals>.now" in limit
+    assert "<string>:7 in rebind" in limit
+    assert models == "frozen_config.MODELS was deleted; code that does so: <string>:11 in Admin.drop"
+    handle.thaw()
+    config.OTHER = []
+    handle = freeze_module("frozen_config", names=["OTHER"])
+    vars(config)["OTHER"] = []
+    (other,) = handle.check()
+    assert other.endswith("went through the module's __dict__")
+    handle.thaw()
 
 
 def test_after_startup_and_log(config, caplog):
@@ -406,3 +439,99 @@ def test_wrong_use(config, arguments, message):
     options = dict(zip(("names", "after"), arguments[1:], strict=False))
     with pytest.raises(ConfigError, match=message):
         freeze_module(arguments[0], **options)
+
+
+class Basket(list):
+    def __init__(self, *items):
+        super().__init__(items)
+        self.owner = ["ada"]
+
+    def total(self):
+        return sum(self)
+
+
+class Defaults(dict):
+    def __missing__(self, key):
+        return f"no {key}"
+
+
+def test_own_lists_and_dicts_keep_their_methods():
+    basket = freeze(Basket(1, 2))
+    assert (basket.total(), isinstance(basket, Basket), basket == [1, 2]) == (3, True, True)
+    for write in (
+        lambda: basket.append(3),
+        lambda: basket.owner.append("x"),
+        lambda: setattr(basket, "a", 1),
+    ):
+        with pytest.raises(FreezeError):
+            write()
+    assert json.dumps(basket) == "[1, 2]"
+    assert freeze(Defaults(a=1))["b"] == "no b"
+    counts = freeze(Counter("aab"))
+    assert (counts.most_common(1), counts["z"], counts + Counter("z")) == ([("a", 2)], 0, Counter("aabz"))
+    with pytest.raises(FreezeError):
+        counts["a"] += 1
+    for value in (basket, counts):
+        assert freeze(value) is value
+        copied = copy.deepcopy(value)
+        assert copied == value
+        copied.clear()
+        assert pickle.loads(pickle.dumps(value)) == value
+
+
+class Simple:
+    def __init__(self):
+        self.names = ["a"]
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_of_an_instance_can_be_changed_and_the_frozen_one_stays(copied):
+    for frozen in (freeze(Simple()), freeze(Limits(["a"]))):
+        mine = copied(frozen)
+        mine.names = ["b"]
+        assert mine.names == ["b"]
+        assert frozen.names == ["a"]
+        with pytest.raises(FreezeError):
+            frozen.names = []
+    deep = copy.deepcopy(freeze(Simple()))
+    deep.names.append("b")
+    assert (deep.names, type(deep)) == (["a", "b"], Simple)
+
+
+@dataclasses.dataclass
+class Limits:
+    names: list[str]
+
+
+class Settings(pydantic.BaseModel):
+    names: list[str] = ["a"]
+    limit: int = 1
+
+
+def test_a_changed_copy_of_a_pydantic_model():
+    frozen = freeze(Settings(limit=2))
+    mine = frozen.model_copy(update={"names": ["b"]})
+    assert (mine.names, frozen.names, frozen.limit) == (["b"], ["a"], 2)
+    assert frozen.model_dump(exclude_unset=True) == {"limit": 2}
+    mine.limit = 3
+    assert frozen.limit == 2
+
+
+def test_texts_with_attributes_and_bottomless_nesting_are_named():
+    class Text(str):
+        pass
+
+    text = Text("x")
+    assert freeze(text) is text
+    text.tags = []
+    with pytest.raises(FreezeError, match="attributes of its own"):
+        freeze({"a": text})
+    deep: list = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(FreezeError, match="too deeply"):
+        freeze(deep)
+    while deep:  # taken apart from outside, or the interpreter recurses
+        deep = deep.pop()
+    assert freeze([slice(1, 2)]) == [slice(1, 2)]
+    assert freeze({"a": 1}).fromkeys("ab") == {"a": None, "b": None}
