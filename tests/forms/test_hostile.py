@@ -24,7 +24,7 @@ CALLS: list[str] = []
 
 
 @contextmanager
-def watching(source: str = "", **names: Any) -> Iterator[tuple[types.ModuleType, Guard]]:
+def watching(source: str = "", budget: float = 0.05, **names: Any) -> Iterator[tuple[types.ModuleType, Guard]]:
     """A module made of ``source`` and ``names``, and a guard that has taken its baseline."""
     module = types.ModuleType(NAME)
     module.CALLS = CALLS
@@ -32,7 +32,7 @@ def watching(source: str = "", **names: Any) -> Iterator[tuple[types.ModuleType,
     exec(compile(source, "<hostile>", "exec"), vars(module))
     del module.CALLS
     sys.modules[NAME] = module
-    guard = Guard(watch=[NAME], locate="never", process=False)
+    guard = Guard(watch=[NAME], locate="never", process=False, budget=budget)
     CALLS.clear()
     try:
         guard.start()
@@ -321,7 +321,8 @@ def test_a_chain_of_a_hundred_thousand() -> None:
 def test_state_that_other_threads_change_during_checks() -> None:
     """Requests go on, nothing raises, and in the end everything has been seen."""
     source = "STATE = {'list': [], 'dict': {}, 'set': set(), 'n': 0}"
-    with watching(source) as (module, guard):
+    # On a slow machine the budget would put off the last look: with 1 there is a look after each request.
+    with watching(source, budget=1) as (module, guard):
         stop = threading.Event()
         failures: list[BaseException] = []
 
