@@ -79,7 +79,7 @@ class Engine:
         self.pace = Pace(config.budget, fixed=config.locate == "always" or config.on_leak == "raise")
         self.warm_up = WarmUp(*parse_warm_up(config.warm_up))
         self._judge = judge(self.watcher)
-        self._lock = Turn()
+        self._turn = Turn()
         self._witness = ResidueWitness()
         self._window: dict[int, GuardedRequest] = {}
         self._since: dict[int, GuardedRequest] = {}
@@ -99,7 +99,7 @@ class Engine:
         watcher = self.watcher
         if watcher is None:
             return
-        with self._lock:
+        with self._turn.lock:
             try:
                 watcher.start()
                 self.finder.start(watcher.members(), len(watcher.graph))
@@ -120,7 +120,7 @@ class Engine:
 
     def close(self) -> None:
         """Stop looking, and hold on to nothing."""
-        with self._lock:
+        with self._turn.lock:
             self.ledger.clear()
             self.active.clear()
             self._window.clear()
@@ -134,13 +134,14 @@ class Engine:
 
     def say_everything(self) -> None:
         """Hand on the counts that are held back."""
-        with self._lock:
+        with self._turn.lock:
             pending = self.reporter.take(all=True)
+        self._turn.let_go()
         self.reporter.act(pending)
 
     def after_fork(self) -> None:
         """In a forked worker nobody is being served yet, and the parent's lock means nothing."""
-        self._lock = Turn()
+        self._turn = Turn()
         self._looking = False
         self.ledger.clear()
         self.active.clear()
@@ -153,7 +154,7 @@ class Engine:
         """Watch an application object and the middleware instances behind it; once per object."""
         if self.watcher is None or id(app) in self._apps:
             return
-        with self._lock:
+        with self._turn.lock:
             self._apps.add(id(app))
             try:
                 self.watcher.add_app(app)
@@ -181,7 +182,7 @@ class Engine:
                 if watcher.modules_grew():
                     self._restart()
             if not self.active and not self._window and self.pace.gait == "strict":
-                with self._lock:
+                with self._turn.lock:
                     if not self._looking:
                         self._look_deep()  # settings that code outside any request has changed since
                 self._flush()
@@ -192,7 +193,7 @@ class Engine:
         self.pace.flying(len(self.active))
 
     def _restart(self) -> None:
-        with self._lock:
+        with self._turn.lock:
             if not self._looking:
                 self._look()
                 self._look_deep()
@@ -206,7 +207,8 @@ class Engine:
         if self.pace.gait == "sparse" and not self.finder.armed:
             _suspect(self._since, request)
             return
-        if not self._lock.acquire(timeout=PATIENCE):
+        lock = self._turn.take(PATIENCE)
+        if lock is None:
             _suspect(self._since, request)
             return
         try:
@@ -218,7 +220,9 @@ class Engine:
             if self.finder.armed:
                 self.finder.enter()
         finally:
-            self._lock.release()
+            lock.release()
+        if self._turn.discarded:
+            self._turn.let_go()
         if self._greenlets:
             greenlets.entered(request)
         if self.reporter.pending:
@@ -234,38 +238,43 @@ class Engine:
             _suspect(self._since, request)
             self.ledger.pop(request)
             return
-        if not self._lock.acquire(timeout=PATIENCE):
+        lock = self._turn.take(PATIENCE)
+        if lock is None:
             _suspect(self._since, request)
             self.ledger.pop(request)
             return
         try:
-            if not self._looking:
-                self._look()
-        finally:  # a signal handler may have raised
-            self.ledger.pop(request)
-            if not self.ledger.here():
-                self.finder.leave()
-            self._lock.release()
+            try:
+                if not self._looking:
+                    self._look()
+            finally:  # a signal handler may have raised
+                self.ledger.pop(request)
+                if not self.ledger.here():
+                    self.finder.leave()
+        finally:
+            lock.release()
+        if self._turn.discarded:
+            self._turn.let_go()
         if self.reporter.pending:
             self._flush()
 
     def pause(self, request: GuardedRequest) -> None:
         """The greenlet that works for ``request`` gives way: the stretch ends, to be resumed."""
-        with self._lock:
+        with self._turn.lock:
             if not self._looking:
                 self._look()
                 self.ledger.pop(request)
 
     def resume(self, request: GuardedRequest) -> None:
         """The greenlet goes on."""
-        with self._lock:
+        with self._turn.lock:
             if not self._looking:
                 self._look(brief=True)
                 self.ledger.push(request)
 
     def look_within(self) -> None:
         """Look in the middle of a stretch: before the first byte of a response leaves."""
-        with self._lock:
+        with self._turn.lock:
             if not self._looking:
                 self._look()
                 self._look_deep()
@@ -275,18 +284,20 @@ class Engine:
     def finish(self, request: GuardedRequest) -> None:
         """The request is over: look at what is checked once per request, and let go of it."""
         if self.watcher is not None and (self.pace.gait != "sparse" or self.pace.due()):
-            with self._lock:
+            with self._turn.lock:
                 if not self._looking:
                     if self.pace.deep_due(alone=len(self.active) <= 1):
                         self._look_deep()
                         self._window.pop(id(request), None)  # what changes from now on, it has not done
                     if self.pace.weigh():
                         self.finder.expire()
+        if self._turn.discarded:
+            self._turn.let_go()
         request.active = False
         self.active.pop(id(request), None)
         self.pace.flying(len(self.active))
         if self.reporter.aftermath:
-            with self._lock:
+            with self._turn.lock:
                 self.reporter.over(request.info.id)
         if self.reporter.pending or self.reporter.behind():
             self._flush()
@@ -318,7 +329,7 @@ class Engine:
             return
         mark = (threading.get_ident(), len(watcher.graph.locals), id(watcher.graph))
         if mark != self._adopted:
-            with self._lock:
+            with self._turn.lock:
                 self._adopted = mark
                 try:
                     watcher.add_thread_locals()
@@ -338,7 +349,7 @@ class Engine:
         """What this thread's thread-locals hold; ``None`` when none are watched."""
         if self.watcher is None or not self.watcher.graph.locals:
             return None
-        with self._lock:
+        with self._turn.lock:
             try:
                 return self.watcher.take_residue()
             except Exception:
@@ -349,7 +360,7 @@ class Engine:
         """Report what this thread's thread-locals hold beyond ``before``: ``request`` has run here."""
         if before is None or self.watcher is None:
             return
-        with self._lock:
+        with self._turn.lock:
             try:
                 self._judge_and_record(
                     self.watcher.left_behind(before), [request], locate=self._residue_place
@@ -365,13 +376,13 @@ class Engine:
         watcher = self.watcher
         if watcher is None:
             return
-        self._looking = True
         started = perf_counter_ns()
         thorough = self.finder.armed and self.finder.thorough
         strict = self.pace.gait == "strict" or thorough
         hot = not thorough if line else brief and not strict
-        self.ledger.about_to_look(full=not hot)
         try:
+            self._looking = True
+            self.ledger.about_to_look(full=not hot)
             seen = watcher.check_hot() if hot else watcher.check(keys=strict)
             if seen:
                 self._settle(seen, proven=strict and (hot or not self._loose))
@@ -384,17 +395,17 @@ class Engine:
             self._started = False  # the comparison was cut short: take the baseline anew
             self._failed("comparing shared state")
         finally:
+            self._looking = False  # first of all: a signal handler may raise in anything that is called here
             self.pace.spent(started)
-            self._looking = False
 
     def _look_deep(self) -> None:
         """Also what is left out otherwise; anybody served since the last time may have changed that."""
         watcher = self.watcher
         if watcher is None:
             return
-        self._looking = True
         started = perf_counter_ns()
         try:
+            self._looking = True
             strict = self.pace.gait == "strict"
             seen = [] if strict else watcher.check()
             seen += watcher.check_cold() + watcher.check_settings()
@@ -406,19 +417,22 @@ class Engine:
         except Exception:
             self._failed("comparing shared state")
         finally:
-            self.pace.deep_spent(started)
             self._looking = False
+            self.pace.deep_spent(started)
 
     def _look_at_line(self) -> None:
         """A line has ended on a traced thread."""
-        if self.watcher is None or not self._lock.acquire(timeout=PATIENCE):
+        lock = self._turn.take(PATIENCE) if self.watcher is not None else None
+        if lock is None:
             return
         try:
             if not self._looking:
                 self._look(brief=not self.finder.thorough, line=True)
                 self._witness_residue()
         finally:
-            self._lock.release()
+            lock.release()
+        if self._turn.discarded:
+            self._turn.let_go()
 
     def _witness_residue(self) -> None:
         if self.watcher is not None and self.watcher.graph.locals and self.finder.armed:
@@ -495,11 +509,12 @@ class Engine:
     # -- acting (no lock is held) ----------------------------------------------------------------
 
     def _discard(self, what: Any) -> None:
-        self._lock.discard(what)
+        self._turn.discard(what)
 
     def _flush(self) -> None:
-        with self._lock:
+        with self._turn.lock:
             pending = self.reporter.take()
+        self._turn.let_go()
         self.reporter.act(pending)
 
     def note_failure(self, doing: str) -> None:

@@ -3,50 +3,63 @@
 Looking replaces what was remembered of objects, which may be the last thing to refer to some. Their
 finalizers are application code, and may wait for a lock that a thread holds which waits for its turn. So what
 is discarded under the lock is kept until it has been released.
+
+The lock is the interpreter's own, entered and left by ``with``: no Python code runs between taking it and
+being sure to give it back, so that an exception which a signal handler raises cannot keep it for ever.
 """
 
 from __future__ import annotations
 
+import re
+import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import FrameType
+
+_OWNER = re.compile(r"owner=(\d+)")
+
+_PACKAGE = str(Path(__file__).parent)
 
 
 class Turn:
-    """A reentrant lock that lets go of what was discarded only once it has been released."""
+    """A reentrant lock, and what is to be let go of once it has been released."""
 
-    __slots__ = ("_depth", "_discarded", "_lock")
+    __slots__ = ("discarded", "lock")
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._depth = 0
-        self._discarded: list[Any] = []
+        self.lock: Any = threading.RLock()
+        self.discarded: list[Any] = []
+        """Held until the next :meth:`let_go`."""
 
-    def acquire(self, timeout: float = -1) -> bool:
-        """Wait for the turn, at most ``timeout`` seconds; whether it has come."""
-        taken = self._lock.acquire(timeout=timeout)
-        if taken:
-            self._depth += 1
-        return taken
+    def take(self, timeout: float) -> Any:
+        """Wait for the turn, at most ``timeout`` seconds: the lock, to be released, or ``None``.
 
-    def release(self) -> None:
-        """End the turn, then let go of what was discarded in it."""
-        self._depth -= 1
-        discarded: list[Any] = []
-        if not self._depth:
-            discarded, self._discarded = self._discarded, discarded
-        self._lock.release()
+        A lock that nobody can give back any more is replaced: its thread is gone, or runs none of our code.
+        """
+        lock = self.lock
+        if lock.acquire(timeout=timeout):
+            return lock
+        owner = _OWNER.search(repr(lock))  # the only place that tells
+        if owner and lock is self.lock and not _runs_our_code(sys._current_frames().get(int(owner[1]))):
+            self.lock = threading.RLock()
+        return None
 
     def discard(self, what: Any) -> None:
-        """Hold on to ``what`` until the turn ends."""
-        self._discarded.append(what)
+        """Hold on to ``what`` until the turn has ended."""
+        self.discarded.append(what)
 
-    def __enter__(self) -> None:
-        self.acquire()
+    def let_go(self) -> None:
+        """Let go of what was discarded, unless this thread's turn goes on further out."""
+        if not self.lock._is_owned():
+            self.discarded = []
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
+
+def _runs_our_code(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(_PACKAGE):
+            return True
+        frame = frame.f_back
+    return False

@@ -24,7 +24,9 @@ CALLS: list[str] = []
 
 
 @contextmanager
-def watching(source: str = "", budget: float = 0.05, **names: Any) -> Iterator[tuple[types.ModuleType, Guard]]:
+def watching(
+    source: str = "", budget: float = 0.05, **names: Any
+) -> Iterator[tuple[types.ModuleType, Guard]]:
     """A module made of ``source`` and ``names``, and a guard that has taken its baseline."""
     module = types.ModuleType(NAME)
     module.CALLS = CALLS
