@@ -1,4 +1,4 @@
-"""The guard under uvicorn, hypercorn, gunicorn and waitress."""
+"""The guard under uvicorn, hypercorn, granian, gunicorn, waitress, ``flask run`` and ``runserver``."""
 
 from __future__ import annotations
 
@@ -127,9 +127,14 @@ class TestASGI:
 @pytest.mark.parametrize("name", EVERY)
 def test_raise_mode_answers_500_and_keeps_the_tainted_body(name: str, tmp_path: Path) -> None:
     with running(name, "raise", tmp_path) as server, httpx.Client(base_url=server.url, timeout=20) as client:
-        answer = client.get("/guilty", params={"name": "secret"})
-        assert answer.status_code == 500
-        assert "secret" not in answer.text
+        if name == "granian-wsgi":
+            # It answers 500 under the headers that the application has given already: an answer cut short.
+            with pytest.raises(httpx.RemoteProtocolError, match="received 0 bytes"):
+                client.get("/guilty", params={"name": "secret"})
+        else:
+            answer = client.get("/guilty", params={"name": "secret"})
+            assert answer.status_code == 500
+            assert "secret" not in answer.text
         # Not on the same connection: uvicorn closes it after an application has raised.
         assert httpx.get(f"{server.url}/innocent", timeout=20).text == "hello"
     assert "SharedStateMutated" in server.log
