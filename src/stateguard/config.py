@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["on", "scope-only", "off"]
 Locate = Literal["auto", "always", "never"]
-Action = Literal["log", "raise"]
+Action = Literal["log", "raise", "restore"]
 Carrier = Literal["contextvar", "thread-local"]
 
 
@@ -161,7 +161,7 @@ def _checked(name: str, value: Any, source: str) -> Any:
         return tuple(value)
     elif name == "on_leak":
         if value not in get_args(Action) and not callable(value):
-            raise wrong("'log', 'raise' or a callable that takes a Leak")
+            raise wrong("'log', 'raise', 'restore' or a callable that takes a Leak")
     elif name == "keep":
         try:
             value = int(value)

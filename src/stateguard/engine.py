@@ -18,6 +18,7 @@ from stateguard.attribution.finder import Finder
 from stateguard.attribution.handover import follow_threads
 from stateguard.attribution.ledger import Ledger
 from stateguard.attribution.witness import ResidueWitness
+from stateguard.containment import Containment
 from stateguard.errors import WatchError
 from stateguard.interrupted import raised_by_signal_handler
 from stateguard.leak import SUSPECTS
@@ -33,12 +34,14 @@ if TYPE_CHECKING:
 
     from stateguard.attribution.request import GuardedRequest
     from stateguard.config import Config
-    from stateguard.leak import Location
+    from stateguard.leak import Leak, Location
     from stateguard.report.sink import Sink
     from stateguard.verdict import Judge
     from stateguard.watch.watcher import Seen
 
 logger = logging.getLogger("stateguard")
+
+Verdict = tuple["Leak", "GuardedRequest | None", "Seen"]
 
 PATIENCE = 5.0
 """Seconds to wait for another thread's look before going on without one."""
@@ -76,7 +79,11 @@ class Engine:
         self.active: dict[int, GuardedRequest] = {}
         """The requests being served."""
         self.failures: dict[str, int] = {}
-        self.pace = Pace(config.budget, fixed=config.locate == "always" or config.on_leak == "raise")
+        strict = config.locate == "always" or config.on_leak in ("raise", "restore")
+        self.pace = Pace(config.budget, fixed=strict)
+        self.containment = (
+            Containment(self.watcher, config.threshold) if config.on_leak == "restore" else None
+        )
         self.warm_up = WarmUp(*parse_warm_up(config.warm_up))
         self._judge = judge(self.watcher)
         self._turn = Turn()
@@ -289,6 +296,8 @@ class Engine:
                     if self.pace.deep_due(alone=len(self.active) <= 1):
                         self._look_deep()
                         self._window.pop(id(request), None)  # what changes from now on, it has not done
+                    if self.containment is not None and self.containment.holds(request):
+                        self._put_back(request)
                     if self.pace.weigh():
                         self.finder.expire()
         if self._turn.discarded:
@@ -485,13 +494,47 @@ class Engine:
             locate or self._location,
             unproven,
         )
-        for leak, sole in verdicts:
+        if self.containment is not None and not self.warm_up.active:
+            verdicts = self._contain(self.containment, seen, verdicts)
+        for leak, sole, _ in verdicts:
             if leak.location is not None:
                 self.finder.found(leak.root)
             elif leak.severity != "note":
                 self.finder.want(leak.root)
             if not self.warm_up.active:
                 self.reporter.record(leak, sole)
+
+    @staticmethod
+    def _contain(containment: Containment, seen: list[Seen], verdicts: list[Verdict]) -> list[Verdict]:
+        """Tell the containment of every change; the same verdicts, with what it has to say of each."""
+        judged = {id(one): (leak, sole) for leak, sole, one in verdicts}
+        told: list[Verdict] = []
+        for one in seen:
+            leak, sole = judged.get(id(one), (None, None))
+            said = containment.note(one, leak, sole)
+            if said is not None:
+                told.append((said, sole, one))
+        return told
+
+    def _put_back(self, request: GuardedRequest) -> None:
+        """Undo what ``request`` has leaked, and take what is there now for granted; the lock is held."""
+        watcher, containment = self.watcher, self.containment
+        if watcher is None or containment is None:
+            return
+        self._look()  # what others have written up to now is theirs
+        self._looking = True
+        try:
+            told, written = containment.put_back(request)
+            others = [one for one in watcher.check() + watcher.check_cold() if id(one.node) not in written]
+            if others:
+                self._settle(others, proven=True)
+            for leak in told:
+                self.reporter.amend(leak, say=True)
+        except Exception:
+            self._started = False  # the comparison was cut short: take the baseline anew
+            self._failed("putting shared state back")
+        finally:
+            self._looking = False
 
     def _residue_place(self, seen: Seen, request: GuardedRequest | None) -> Location | None:
         return self._witness.place(self.ledger.ident(), id(seen.node), str(seen.change.key))

@@ -50,7 +50,8 @@ class Guard:
 
     ``watch`` names modules: ``"myapp"``, ``"myapp.*"``, ``"myapp.chat:HISTORY"``; without it, all first-party
     modules are watched (loaded from under the working directory, not installed). ``on_leak`` is ``"log"``,
-    ``"raise"`` or a callable that is given each new :class:`~stateguard.leak.Leak`. ``mode`` is ``"on"``,
+    ``"raise"``, ``"restore"`` (put shared state back at the end of the guilty request) or a callable that is
+    given each new :class:`~stateguard.leak.Leak`. ``mode`` is ``"on"``,
     ``"scope-only"`` (sessions, no watching) or ``"off"``. ``allow`` lists exemptions, each a path with globs
     and a reason: ``"myapp.cache:*  # bounded memo cache"``. ``threshold`` is the mildest severity that is
     logged as a warning and raised. ``locate`` says when to find the line of a change: ``"auto"`` (once
@@ -59,8 +60,8 @@ class Guard:
     settings out. ``show_values`` shows values in previews instead of their type and size. ``keep`` bounds
     :attr:`leaks`. ``surfaces`` adds to the table of third-party client attributes that are state. ``budget``
     is the share of time that looking may take before the guard looks less closely (0.05; 1 means never; it
-    is not applied with ``locate="always"`` or ``on_leak="raise"``). ``report_to`` says where leaks of
-    every severity go: directories and ``redis://`` addresses, for ``stateguard report``, and ``"otel"``,
+    is not applied with ``locate="always"``, ``on_leak="raise"`` or ``"restore"``). ``report_to`` says where
+    leaks of every severity go: directories and ``redis://`` addresses, for ``stateguard report``, and ``"otel"``,
     ``"prometheus"``, ``"sentry"``; ``sinks`` are other places (:class:`~stateguard.report.sink.Sink`).
     ``warm_up`` is how long a worker may get ready before anything is
     reported or raised: ``20`` requests, or ``"30s"`` from its first request on.

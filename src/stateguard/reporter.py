@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stateguard.leak import at_least
 from stateguard.report.aftermath import Aftermath
-from stateguard.report.text import counted, fields, render_leak
+from stateguard.report.text import contained, counted, fields, render_leak
 from stateguard.report.thinning import Thinning
 
 if TYPE_CHECKING:
@@ -28,6 +28,15 @@ _LEVELS = {"critical": logging.ERROR, "high": logging.WARNING, "low": logging.IN
 
 DISTINCT = 1000
 """Distinct leaks that are counted."""
+
+
+AGAIN = -1
+"""In place of a count: what has become of a leak that has been said."""
+
+
+def is_round(n: int) -> bool:
+    """1, 10, 100 and so on: the counts that are said."""
+    return n == 1 or (n >= 10 and str(n).strip("0") == "1")
 
 
 class Notice(NamedTuple):
@@ -67,7 +76,7 @@ class Reporter:
             return
         key = leak.id
         n = self.counts.get(key, 0) + 1
-        news = n if n == 1 or (n >= 10 and str(n).strip("0") == "1") else 0
+        news = n if is_round(n) else 0
         known = self.latest.get(key)
         if known is None or at_least(leak.severity, known.severity):
             if known is not None and (
@@ -91,8 +100,8 @@ class Reporter:
         if self.raises and sole is not None and at_least(leak.severity, self._config.threshold):
             sole.violations.append(leak)
 
-    def amend(self, leak: Leak) -> None:
-        """More has become known of an occurrence that has been recorded."""
+    def amend(self, leak: Leak, say: bool = False) -> None:
+        """More has become known of an occurrence that has been recorded; ``say`` it in the log as well."""
         for i, kept in enumerate(self.leaks):
             if kept.time == leak.time and kept.path == leak.path and kept.id == leak.id:
                 self.leaks[i] = leak
@@ -101,8 +110,9 @@ class Reporter:
         if latest is not None and (leak.restored or latest.time == leak.time):
             self.latest[leak.id] = leak
         self.aftermath.amend(leak)
-        if self._sinks and leak.id in self.counts:
-            self.pending.append(Notice(leak, self.counts[leak.id], 0, True))
+        n = self.counts.get(leak.id, 0)
+        if n and (self._sinks or say):
+            self.pending.append(Notice(leak, n, AGAIN if say and is_round(n) else 0, bool(self._sinks)))
 
     def over(self, request: str) -> None:
         """A request has ended: one that a leak was found beside could read it until now."""
@@ -152,7 +162,7 @@ class Reporter:
             if n == 1 and at_least(leak.severity, self._config.threshold):
                 action(leak)
         elif logger.isEnabledFor(level):
-            text = counted(leak, n) if n > 1 else render_leak(leak)
+            text = contained(leak) if n == AGAIN else counted(leak, n) if n > 1 else render_leak(leak)
             logger.log(level, "%s", text, extra=fields(leak))
 
 

@@ -41,9 +41,9 @@ class Judge:
         threads: Iterable[int],
         locate: Callable[[Seen, GuardedRequest | None], Location | None],
         unproven: bool = False,
-    ) -> list[tuple[Leak, GuardedRequest | None]]:
+    ) -> list[tuple[Leak, GuardedRequest | None, Seen]]:
         """The leaks among the changes, each with the request it is proven against, if one is."""
-        found: list[tuple[Leak, GuardedRequest | None]] = []
+        found: list[tuple[Leak, GuardedRequest | None, Seen]] = []
         around = [request for request in in_flight if request.active]
         for one in seen:
             if not candidates:
@@ -58,10 +58,10 @@ class Judge:
             if sole is not None:
                 restored = self._put_back(sole, leak)
                 if restored is not None:
-                    found.append((restored, sole))
+                    found.append((restored, sole, one))
                     continue
                 sole.first_hashes.setdefault(leak.path, (leak.before_hash, leak))
-            found.append((leak, sole))
+            found.append((leak, sole, one))
         return found
 
     def _leak(

@@ -11,7 +11,7 @@ from stateguard.leak import SEVERITIES
 from stateguard.report.destinations import LIBRARIES, is_redis
 from stateguard.run.launch import launch
 
-MODES = ("off", "scope-only", "log", "raise")
+MODES = ("off", "scope-only", "log", "raise", "restore")
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

@@ -39,6 +39,8 @@ def render_leak(leak: Leak) -> str:
         rows.append(("called", calls))
     rows.append(("beside", _beside(leak)))
     rows.append(("why", leak.reason + (f"; rated {leak.severity}" if leak.severity else "")))
+    if leak.contained:
+        rows.append(("restore", leak.contained))
     if leak.fix:
         rows.append(("fix", leak.fix))
     rows.append(("allow", f'Guard(allow=["{leak.root or leak.path}  # why it is meant"])'))
@@ -113,6 +115,12 @@ def counted(leak: Leak, count: int) -> str:
     return clean(f"shared state {_verb(leak.kind)}: {leak.path} [leak {leak.id}]: seen {count} times now")
 
 
+def contained(leak: Leak) -> str:
+    """One line: whether a leak was put back at the end of the request."""
+    who = f" ({leak.request})" if leak.request is not None else ""
+    return clean(f"shared state {_verb(leak.kind)}: {leak.path} [leak {leak.id}]: {leak.contained}{who}")
+
+
 def fields(leak: Leak) -> Mapping[str, object]:
     """The fields that a log record carries beside the message."""
     return {
@@ -122,5 +130,6 @@ def fields(leak: Leak) -> Mapping[str, object]:
         "leak_kind": leak.kind,
         "leak_severity": leak.severity,
         "leak_confidence": leak.confidence,
+        "leak_contained": leak.contained,
         "request_id": leak.request.id if leak.request else None,
     }

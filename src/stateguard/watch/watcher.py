@@ -42,6 +42,7 @@ class Seen(NamedTuple):
     change: RawChange
     node: Any
     fresh: bool = False
+    difference: Difference | None = None
 
 
 class Watcher:
@@ -231,7 +232,7 @@ class Watcher:
             for change in changes:
                 whole = path + change.suffix
                 own = whole if names else root
-                found.append(Seen(whole, own, change, difference.node, difference.fresh))
+                found.append(Seen(whole, own, change, difference.node, difference.fresh, difference))
         return found
 
     # -- thread-locals ---------------------------------------------------------------------------
