@@ -151,6 +151,7 @@ def _finding(context: Context, sources: Sources, group: _Group) -> Finding | Non
     labels, trail = _reach(context, write)
     name = function_name(owner.facts.qual)
     inner = "[]" in write.place.path and claim.rule in ("SG101", "SG104", "SG105", "SG112")
+    inner = inner and "[...]" not in claim.label  # the label says what inside it
     message = f"`{claim.label}` is {claim.what}; `{name}` {does(write.write, inner)}"
     defined_source = sources.line(claim.defined.file, claim.defined.line).strip() if claim.defined else ""
     return Finding(
@@ -275,7 +276,7 @@ def _notes(context: Context, claim: Claim, write: SharedWrite, verdict: Verdict)
 
 def _replacement(claim: Claim, source: str) -> str:
     if claim.rule in ("SG101", "SG112") and claim.fixable:
-        return scoped_replacement(source, claim.label)
+        return scoped_replacement(source, claim.label.partition("[")[0])
     if claim.rule == "SG105" and claim.fixable:
         kind = claim.what.partition("one ")[2].partition(",")[0]
         return default_replacement(kind, claim.label)

@@ -88,6 +88,12 @@ class Effects:
                 place = Place("P", function.key, write.ref[2:])
                 self._param(function.key, place, write, function.key, (), False)
                 continue
+            if write.op == "attr+" and "c" not in write.flags:
+                # ``self.items += [x]`` extends a list of the class in place, before it binds the name.
+                extended = write._replace(op="iadd", how="+=")
+                for place in self.resolver.resolve(module, facts, f"{write.ref}.{write.key}"):
+                    if place.kind == "A":
+                        self._shared(place, extended, function.key, function.key, ())
             for place in self.resolver.resolve(module, facts, write.ref):
                 if place.kind in "PS":
                     self._param(function.key, place, write, function.key, (), constructor)

@@ -51,6 +51,8 @@ _VIEW_METHODS = _VERBS | {
     "form_valid", "form_invalid", "get_queryset", "get_context_data", "get_object", "perform_create",
     "perform_update", "do_GET", "do_POST", "do_PUT", "do_DELETE", "do_HEAD", "do_PATCH", "do_OPTIONS",
 }  # fmt: skip
+_UPPER_METHODS = {"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"}
+"""What web.py and CherryPy call."""
 _FALCON_METHODS = {
     "on_get",
     "on_post",
@@ -323,7 +325,7 @@ def _by_class(program: Program, found: EntryPoints, module: ModuleFacts, facts: 
     is_view = bool((bases | names) & _VIEW_BASES)
     for name, qual in facts.methods.items():
         key = f"{module.name}:{qual}"
-        if (is_view and name in _VIEW_METHODS) or name in _FALCON_METHODS:
+        if (is_view and name in _VIEW_METHODS) or name in _FALCON_METHODS | _UPPER_METHODS:
             verb = name.removeprefix("on_").removeprefix("do_").upper()
             label = f"{verb} {facts.qual}" if verb.lower() in _VERBS else f"view {facts.qual}.{name}"
             found.requests.setdefault(key, label)

@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 
 from stateguard.audit.effects import SharedWrite
 from stateguard.audit.facts import FunctionFacts
-from stateguard.audit.program import Program
+from stateguard.audit.program import Place
 from stateguard.audit.reach import Reach
+from stateguard.audit.resolve import Resolver
 from stateguard.audit.walk.names import REMOVERS, REQUEST_PROXIES
 from stateguard.audit.walk.walker import normal
 from stateguard.finding import Certainty
@@ -28,7 +29,7 @@ _REGISTRATION = re.compile(
     r"^_?(un)?(register|configure|config|setup|set_up|init|initiali[sz]e|install|enable|disable|patch|unpatch|"
     r"monkeypatch|bootstrap|load|reload|shutdown|close|start|stop|connect|teardown|add_(plugin|handler|type|converter|"
     r"provider|backend|extension|filter|hook|command|parser|encoder|decoder)|bind|finalize|populate|autodiscover|"
-    r"contribute_to_class|ready)(_|$)",
+    r"contribute_to_class|ready|mount|(create|make|build)_app(lication)?)(_|$)",
     re.IGNORECASE,
 )
 _REQUEST_NAMES = re.compile(
@@ -41,6 +42,23 @@ _LIVE_OBJECTS = re.compile(
     r"(^|_)(websocket|ws|conn|connection|client|sock|socket|queue|task|fut|future|subscriber|stream|listener|sid|peer|"
     r"timer|job|thread|process|proc|t)s?($|_)",
     re.IGNORECASE,
+)
+
+_DECORATED = frozenset(
+    {
+        "func",
+        "fn",
+        "f",
+        "function",
+        "callback",
+        "handler",
+        "view",
+        "method",
+        "cls",
+        "klass",
+        "hook",
+        "wrapped",
+    }
 )
 
 _KEYED = re.compile(r"(?<!!)\[\]")
@@ -65,8 +83,9 @@ class Verdict:
 class Judge:
     """Judges the writes of one shared object at a time."""
 
-    def __init__(self, program: Program, reach: Reach) -> None:
-        self.program = program
+    def __init__(self, resolver: Resolver, reach: Reach) -> None:
+        self.program = resolver.program
+        self.resolver = resolver
         self.reach = reach
 
     def status(self, write: SharedWrite) -> str:
@@ -149,7 +168,7 @@ class Judge:
         if one.guard == "seen":
             return "seen"
         name = facts.name
-        if status != "request" and (_REGISTRATION.search(name)):
+        if status != "request" and (_REGISTRATION.search(name) or _is_decorator(facts)):
             return "registration"
         if one.value in _EMPTY and not one.taint and one.op in ("bind", "attr"):
             return "reset"
@@ -171,11 +190,18 @@ class Judge:
             return "keyed"
         if one.how == "setdefault" and not one.key:
             return "keyed"
-        if _KEYED.search(write.place.path):
+        if _KEYED.search(write.place.path) and not self._fixed_members(write.place):
             return "keyed"
         if _CACHE_NAMES.search(f"{write.place.name} {facts.owner} {write.place.owner.rpartition(':')[2]}"):
             return "cache"
         return "plain"
+
+    def _fixed_members(self, place: Place) -> bool:
+        """Whether the container holds objects made at import and no more: then its keys name no callers."""
+        base = place._replace(path="", receiver=None)
+        if base.kind not in "VA" or self.resolver.flow.stored_in(base):
+            return False
+        return any(binding.elements for _, _, binding in self.resolver.sources(base))
 
     @staticmethod
     def _live(taint: tuple[str, ...], value: tuple[str, ...]) -> bool:
@@ -189,6 +215,12 @@ class Judge:
         if not self.reach.has_entries:
             return "medium" if certain else "low"
         return "low"
+
+
+def _is_decorator(facts: FunctionFacts) -> bool:
+    """Whether the function takes a function and gives it back: code that runs when others are defined."""
+    first = facts.params[0] if facts.params else ""
+    return first in _DECORATED and "p:" + first in facts.returns
 
 
 def _is_task(value: tuple[str, ...]) -> bool:

@@ -15,7 +15,8 @@ from stateguard.rules import DEFAULT_CODES, RULES, find_rule
 
 DEFAULT_EXCLUDES = (
     ".*", "__pycache__", "node_modules", "site-packages", "venv", "env", "build", "dist", "*.egg-info",
-    "tests", "test", "testing", "test_*.py", "*_test.py", "conftest.py", "docs", "migrations", "benchmarks",
+    "tests", "test", "testing", "unittest", "unittests", "test_*.py", "*_test.py", "conftest.py", "docs",
+    "migrations", "benchmarks",
     "setup.py", "noxfile.py", "_vendor", "vendor", "third_party",
 )  # fmt: skip
 """Names (of a file or of any directory below an audited path) that are left out: code no request runs."""

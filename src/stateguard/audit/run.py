@@ -139,7 +139,7 @@ def analyse(
         effects = Effects(program, resolver, graph)
         entries = entrypoints.find(program, resolver)
         reach = Reach(program, graph, entries)
-        context = Context(program, resolver, graph, effects, entries, reach, Judge(program, reach))
+        context = Context(program, resolver, graph, effects, entries, reach, Judge(resolver, reach))
         sources = Sources(contents)
         return [*assemble.findings(context, sources), *_unreadable(program, sources)], context
     finally:

@@ -38,7 +38,8 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
         if not kind and not _known(context, base):
             return None
         words = kind or "object"
-        return _claim(context, base, write, f"one {words} for all instances and all requests")
+        of = place if place.path.startswith(".") else base
+        return _claim(context, of, write, f"one {words} for all instances and all requests")
     if one.op in ATTRIBUTE_OPS and context.resolver.classes(place):
         return _claim(context, place, write, "one object for all instances and all requests")
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from stateguard.audit.checks.base import (
@@ -16,6 +17,8 @@ from stateguard.audit.checks.base import (
     step_target,
 )
 from stateguard.audit.effects import SharedWrite
+from stateguard.audit.facts import Write
+from stateguard.audit.program import Place
 from stateguard.audit.walk.names import CERTAIN_MUTATORS
 
 _WORDS = {"weak": "weak container", "dict": "dict", "list": "list", "set": "set"}
@@ -47,18 +50,32 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
     if kind and one.op == "call" and one.how == "write":
         return None
     target, label = step_target(base, one)
+    what = f"one {_WORDS.get(kind, kind or 'object')} for all requests"
+    member = _member_label(place, one)
+    if member:
+        label, what = member, f"held by {what}"
     binding = first_binding(context, base)
     replaceable = binding is not None and _scopable(binding.refs) and len(_bindings(context, base)) == 1
     return Claim(
         "SG101",
         target,
         label,
-        f"one {_WORDS.get(kind, kind or 'object')} for all requests",
+        what,
         defined_at(context, base),
         certain=bool(kind),
         fixable="unsafe" if replaceable else "",
         defined_module=place.owner,
     )
+
+
+def _member_label(place: Place, write: Write) -> str:
+    """``AGENTS[...].messages`` for a change of an attribute of a member, empty for the container itself."""
+    steps = place.path.replace("![]", "[]")
+    head, dot, rest = steps.partition(".")
+    if not dot and write.op not in ATTRIBUTE_OPS:
+        return ""
+    name = re.split(r"[.\[(]", rest)[0] if dot else write.key
+    return f"{place.name}{head.replace('[]', '[...]')}.{name}"
 
 
 def _bindings(context: Context, place: object) -> list[object]:
