@@ -15,6 +15,7 @@ from stateguard.audit.facts import dump, load
 from stateguard.audit.fix.plan import plan
 from stateguard.audit.fix.rewrite import Refused, rewrite
 from stateguard.audit.module import read_module
+from stateguard.audit.parallel import OWN_FAULT
 from stateguard.audit.run import audit_contents
 from tests.audit.test_cases import CASES
 
@@ -145,7 +146,10 @@ def contents(sources):
 
 
 def audit_sources(*sources):
-    return audit_contents(contents(sources), AuditOptions(root=CASES, min_severity="note", select=("ALL",)))
+    options = AuditOptions(root=CASES, min_severity="note", select=("ALL",))
+    report = audit_contents(contents(sources), options)
+    assert not [f.message for f in report.findings if OWN_FAULT in f.message]
+    return report
 
 
 @given(st.integers(0, 2**32), st.integers(1, 3))

@@ -75,20 +75,34 @@ def _contents_at(
     if revision.startswith("-"):
         raise ConfigError(f"{revision!r} is not a git revision")
     top = Path(_git(options.root, "rev-parse", "--show-toplevel").decode().strip())
-    _git(options.root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
-    merge_base = _git(options.root, "merge-base", revision, "HEAD").decode().strip() or revision
-    listed = _git(top, "ls-tree", "-r", "-z", "--name-only", merge_base).split(b"\0")
+    try:
+        _git(options.root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    except ConfigError as error:
+        raise ConfigError(f"there is no git revision {revision!r} here") from error
+    try:
+        merge_base = _git(options.root, "merge-base", revision, "HEAD").decode().strip()
+    except ConfigError:  # histories without a common commit: a shallow clone, an orphan branch
+        merge_base = revision
+    listed = _git(top, "ls-tree", "-r", "-z", merge_base).split(b"\0")
     known = {file.shown: file for file in collect(paths, options.root, options.exclude)}
-    names = [name.decode(errors="surrogateescape") for name in listed if name]
-    wanted = []
-    for name in names:
-        absolute = top / name
-        file = _find(absolute, known, paths, options)
-        if file is not None:
-            wanted.append((file, name))
-    request = "".join(f"{merge_base}:{name}\n" for _, name in wanted).encode(errors="surrogateescape")
-    answer = _git(top, "cat-file", "--batch", stdin=request)
-    return list(zip([file for file, _ in wanted], _blobs(answer), strict=False))
+    wanted: list[tuple[SourceFile, bytes]] = []
+    links: list[SourceFile] = []
+    for row in listed:
+        head, _, name = row.partition(b"\t")
+        mode, _, object_id = head.split(b" ") if name else (b"", b"", b"")
+        file = _find(top / name.decode(errors="surrogateescape"), known, paths, options) if name else None
+        if file is None:
+            continue
+        if mode == b"120000":
+            links.append(file)  # git keeps where it points to; what is there is no part of the revision
+        else:
+            wanted.append((file, object_id))
+    # By object id: a name may hold a line break.
+    answer = _git(top, "cat-file", "--batch", stdin=b"".join(one + b"\n" for _, one in wanted))
+    contents: list[tuple[SourceFile, bytes | None]] = [
+        (file, data) for (file, _), data in zip(wanted, _blobs(answer), strict=True)
+    ]
+    return contents + [(file, None) for file in links]
 
 
 def _find(

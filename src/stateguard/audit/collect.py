@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import tokenize
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -48,8 +49,8 @@ def collect(paths: Iterable[Path], root: Path, exclude: tuple[str, ...]) -> list
             raise ConfigError(f"there is no file or directory {str(path)!r}")
         files = [path] if path.is_file() else _walk(path, exclude)
         for file in files:
-            key = os.path.abspath(file)
-            if key not in found:
+            key = os.path.realpath(file)  # a link is another name of a file, not another file
+            if key not in found or (key == os.path.abspath(file) and found[key].path.is_symlink()):
                 found[key] = _source_file(file, root)
     return sorted(found.values(), key=lambda one: one.shown)
 
@@ -111,20 +112,30 @@ def decode(data: bytes) -> SourceText:
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
         text = data.decode(encoding)
-    except (SyntaxError, LookupError, UnicodeDecodeError) as error:
+    except Exception as error:  # the file chooses the codec, and some codecs raise what they like
         return SourceText("", error=f"cannot be decoded: {error}")
     return SourceText(text)
+
+
+def load(path: Path) -> tuple[bytes | None, str]:
+    """The bytes of a file, or ``None`` and why not. Pipes and devices are not opened: reading could block."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return None, "is not a regular file"
+        if status.st_size > MAX_BYTES:
+            return None, "is too large to be source code"
+        return path.read_bytes(), ""
+    except (OSError, ValueError) as error:
+        return None, f"cannot be read: {getattr(error, 'strerror', None) or error}"
 
 
 def read(file: SourceFile, data: bytes | None = None) -> SourceText:
     """The text of a file, or why there is none. Never raises for what the file contains."""
     if data is None:
-        try:
-            if file.path.stat().st_size > MAX_BYTES:
-                return SourceText("", error="is too large to be source code")
-            data = file.path.read_bytes()
-        except OSError as error:
-            return SourceText("", error=f"cannot be read: {error.strerror or error}")
+        data, problem = load(file.path)
+        if data is None:
+            return SourceText("", error=problem)
     if file.shown.endswith(".ipynb"):
         text, cells, problem = read_notebook(data)
         return SourceText(text, cells, problem)

@@ -14,6 +14,8 @@ from stateguard.audit.module import read_module
 WORTH_PROCESSES = 1_500_000
 """Bytes of source above which starting processes pays off (each costs about 0.1 s to start)."""
 
+OWN_FAULT = "cannot be followed by a fault of stateguard's own"
+
 Item = tuple[SourceFile, bytes | None]
 
 
@@ -26,7 +28,11 @@ def read_one(item: Item) -> ModuleFacts:
         source = read(file, data)
     if source.error:
         return ModuleFacts(file.module, file.shown, file.is_package, error=source.error, error_line=1)
-    return read_module(source.text, file.module, file.shown, file.is_package, list(source.cells))
+    try:
+        return read_module(source.text, file.module, file.shown, file.is_package, list(source.cells))
+    except Exception as error:  # one file that the walk cannot follow must not stop the others
+        problem = f"{OWN_FAULT} ({type(error).__name__}: {error}); please report it"
+        return ModuleFacts(file.module, file.shown, file.is_package, error=problem, error_line=1)
 
 
 def read_all(items: list[Item], jobs: int, progress: Callable[[int, int], None] | None) -> list[ModuleFacts]:

@@ -15,9 +15,10 @@ from stateguard.audit import assemble, entrypoints
 from stateguard.audit.cache import Cache, digest, parse_json
 from stateguard.audit.callgraph import CallGraph
 from stateguard.audit.checks.base import Context
-from stateguard.audit.collect import SourceFile, collect
+from stateguard.audit.collect import SourceFile, collect, load
 from stateguard.audit.effects import Effects
-from stateguard.audit.facts import ModuleFacts, Suppression, dump, load
+from stateguard.audit.facts import ModuleFacts, Suppression, dump
+from stateguard.audit.facts import load as load_facts
 from stateguard.audit.judge import Judge
 from stateguard.audit.options import AuditOptions, expand
 from stateguard.audit.parallel import read_all
@@ -48,16 +49,9 @@ def audit(
     options = options or AuditOptions()
     started = time.perf_counter()
     files = collect([Path(p) for p in paths], options.root, options.exclude)
-    contents = [(file, _bytes(file)) for file in files]
+    contents = [(file, load(file.path)[0]) for file in files]
     report = audit_contents(contents, options, progress)
     return replace(report, seconds=time.perf_counter() - started)
-
-
-def _bytes(file: SourceFile) -> bytes | None:
-    try:
-        return file.path.read_bytes()
-    except OSError:
-        return None
 
 
 def audit_contents(
@@ -114,7 +108,7 @@ def _modules(
             text = cache.facts(key)
             if text is not None:
                 try:
-                    known[index] = load(text)
+                    known[index] = load_facts(text)
                 except (ValueError, TypeError, LookupError):
                     continue
     missing = [index for index in range(len(contents)) if index not in known]

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from stateguard.errors import StateGuardError
 from stateguard.finding import AuditReport
+from stateguard.report.text import clean
 
 MISSING = "--fix needs libcst. Install it with:\n\n    pip install 'stateguard-middleware[audit]'"
 ROUNDS = 5
@@ -36,16 +37,18 @@ def fix_findings(
     for _ in range(ROUNDS):
         outcome = repair_files(plan(report.findings, unsafe), root, write=not look)
         for file, reason in outcome.refused.items():
-            console.print(Text(f"{file}: left alone: {reason}", "yellow"))
+            console.print(Text(clean(f"{file}: left alone: {reason}"), "yellow"))
         if look:
             _show(outcome.diffs, console)
             left = len(outcome.made)
-            console.print(Text(f"{left} repairs in {len(outcome.diffs)} files would be made.", "bold"))
+            files = len(outcome.diffs)
+            what = f"{left} repair{'' if left == 1 else 's'} in {files} file{'' if files == 1 else 's'}"
+            console.print(Text(f"{what} would be made.", "bold"))
             return 1 if left else 0
         number += len(outcome.made)
         for one in outcome.made:
             console.print(
-                Text.assemble(("repaired ", "green"), f"{one.file}:{one.line} {one.rule} {one.name}")
+                Text.assemble(("repaired ", "green"), clean(f"{one.file}:{one.line} {one.rule} {one.name}"))
             )
         if not outcome.made:
             break
@@ -60,6 +63,7 @@ def _show(diffs: dict[str, str], console: Console) -> None:
 
     for text in diffs.values():
         if console.is_terminal:
-            console.print(Syntax(text, "diff", theme="ansi_dark", background_color="default"))
+            shown = "\n".join(clean(line) for line in text.expandtabs(4).split("\n"))
+            console.print(Syntax(shown, "diff", theme="ansi_dark", background_color="default"))
         else:
             console.file.write(text)

@@ -36,13 +36,14 @@ def repair_files(repairs: Mapping[str, Sequence[Repair]], root: Path, write: boo
             continue
         if not made:
             continue
-        outcome.made.extend(made)
-        outcome.diffs[shown] = _diff(shown, source, repaired)
         if write:
             try:
                 _replace(path, repaired)
             except OSError as error:
                 outcome.refused[shown] = f"cannot be written: {error.strerror or error}"
+                continue
+        outcome.made.extend(made)
+        outcome.diffs[shown] = _diff(shown, source, repaired)
     return outcome
 
 

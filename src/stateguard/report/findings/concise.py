@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stateguard.finding import AuditReport
+from stateguard.report.text import clean
 
 
 def render(report: AuditReport) -> str:
@@ -17,4 +18,4 @@ def render(report: AuditReport) -> str:
         f"{leak.file}:{leak.line}:1: missed {leak.path} changed at runtime in {leak.function}: {leak.why}"
         for leak in report.missed
     )
-    return "".join(line + "\n" for line in lines)
+    return "".join(clean(line) + "\n" for line in lines)

@@ -8,6 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from stateguard.finding import Finding, MissedLeak
+from stateguard.report.text import clean
 from stateguard.rules import RULES
 
 COLORS = {"critical": "bold red", "high": "red", "low": "yellow", "note": "cyan"}
@@ -24,6 +25,7 @@ def render(finding: Finding, console: Console) -> RenderableType:
     where = f"{finding.file}:{finding.line}:{finding.column}"
     if finding.cell:
         where = f"{finding.file} ({finding.cell})"
+    where = clean(where)
     head = Text.assemble(
         (finding.rule, color),
         " ",
@@ -56,7 +58,7 @@ def _hanging(prefix: Text, body: Text, console: Console) -> Iterator[Text]:
 def _words(source: str, style: str, colors: bool) -> Text:
     """Text in which code stands out: in colour, or between its backticks where there are no colours."""
     text = Text()
-    for index, part in enumerate(source.split("`")):
+    for index, part in enumerate(clean(source).split("`")):
         if index % 2:
             text.append(part if colors else f"`{part}`", "cyan")
         else:
@@ -90,12 +92,17 @@ def _frame(finding: Finding, color: str, colors: bool) -> Iterator[RenderableTyp
     yield Text(" " * (width + 1) + "│", "blue")
 
 
+def _shown(line: str) -> str:
+    """A source line as it is printed: what could move the cursor or turn the text around is escaped."""
+    return clean(line.expandtabs(4))
+
+
 def _expanded(text: str) -> int:
-    return Text(text.expandtabs(4)).cell_len
+    return Text(_shown(text)).cell_len
 
 
 def _highlighted(line: str, colors: bool) -> Text:
-    line = line.expandtabs(4)
+    line = _shown(line)
     if not colors:
         return Text(line)
     from rich.syntax import Syntax  # takes longer to import than most audits take
@@ -143,8 +150,8 @@ def render_missed(leaks: tuple[MissedLeak, ...]) -> RenderableType:
     for leak in leaks:
         row = (
             Text("  ")
-            .append(leak.path, "cyan")
-            .append(f"  {leak.count}×  {leak.file}:{leak.line} in {leak.function}")
+            .append(clean(leak.path), "cyan")
+            .append(clean(f"  {leak.count}×  {leak.file}:{leak.line} in {leak.function}"))
         )
         lines.append(row)
         lines.append(Text(f"      {leak.why}", "dim"))

@@ -6,6 +6,7 @@ https://docs.github.com/actions/reference/workflows-and-actions/workflow-command
 from __future__ import annotations
 
 from stateguard.finding import AuditReport
+from stateguard.report.text import clean
 
 _LEVELS = {"critical": "error", "high": "error", "low": "warning", "note": "notice"}
 
@@ -23,10 +24,11 @@ def render(report: AuditReport) -> str:
         }
         if one.end_line == one.line:
             properties["endColumn"] = str(one.end_column)
+        # The file must stay as it is on disk; the words are for people, in a log with colours.
         given = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
-        text = one.message
+        text = clean(one.message)
         if one.reachable_from:
-            text += f"\nreachable from {', '.join(one.reachable_from)}"
+            text += "\n" + clean(f"reachable from {', '.join(one.reachable_from)}")
         if one.help:
             text += f"\nhelp: {one.help}"
         lines.append(f"::{_LEVELS[one.severity]} {given}::{_data(text)}")

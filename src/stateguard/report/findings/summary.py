@@ -12,6 +12,7 @@ from rich.text import Text
 from stateguard.finding import AuditReport
 from stateguard.leak import SEVERITIES
 from stateguard.report.findings.full import COLORS
+from stateguard.report.text import clean
 from stateguard.rules import RULES
 
 MAX_FILES = 5
@@ -52,7 +53,11 @@ def _by_file(report: AuditReport) -> Table:
     counts = Counter(f.file for f in report.findings)
     for file, number in counts.most_common(MAX_FILES):
         codes = Counter(f.rule for f in report.findings if f.file == file)
-        table.add_row(file, str(number), " ".join(f"{c}×{n}" if n > 1 else c for c, n in codes.most_common()))
+        table.add_row(
+            Text(clean(file)),
+            str(number),
+            " ".join(f"{c}×{n}" if n > 1 else c for c, n in codes.most_common()),
+        )
     rest = len(counts) - MAX_FILES
     if rest > 0:
         others = sum(counts.values()) - sum(n for _, n in counts.most_common(MAX_FILES))
@@ -61,7 +66,9 @@ def _by_file(report: AuditReport) -> Table:
 
 
 def _totals(report: AuditReport) -> Text:
-    speed = f"{report.files:,} files, {report.lines:,} lines in {_seconds(report.seconds)}"
+    files = f"{report.files:,} file{'' if report.files == 1 else 's'}"
+    lines = f"{report.lines:,} line{'' if report.lines == 1 else 's'}"
+    speed = f"{files}, {lines} in {_seconds(report.seconds)}"
     if report.cached:
         speed += " (cached)" if report.cached == report.files else f" ({report.cached:,} cached)"
     plural = "" if report.entry_points == 1 else "s"
