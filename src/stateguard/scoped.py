@@ -268,7 +268,12 @@ def _make_class(kind: type | None) -> type:
     for name in _SHARED:
         if kind is not None and hasattr(kind, name):
             body[name] = getattr(kind, name)
-    made: Any = _ProxyMeta(f"scoped {_title(kind, 'value')}", (_Proxy,), body)
+    title = f"scoped {_title(kind, 'value')}"
+    if kind is None or _is_exact(kind):
+        # What C code prints when it refuses: "heapify() argument must be list, not ...".
+        exact = "the value itself" if kind is None else f"an exact {kind.__name__}"
+        title += f" (write stateguard.unscoped(...) where {exact} is needed)"
+    made: Any = _ProxyMeta(title, (_Proxy,), body)
     # Registration is what lets `case [a, *rest]` and `case {"key": value}` match.
     if kind is not None and issubclass(kind, collections.abc.Mapping):
         collections.abc.Mapping.register(made)
