@@ -146,6 +146,14 @@ def test_options_without_a_store():
     with pytest.raises(ConfigError, match="user_id"):
         bind(MemoryStore(), SignedCookie(SECRET), user_id="ada")
 
+    async def later(request):
+        return "ada"
+
+    with pytest.raises(ConfigError, match="user_id= is a coroutine function"):
+        bind(MemoryStore(), SignedCookie(SECRET), user_id=later)
+    with pytest.raises(ConfigError, match="session_id= is a coroutine function"):
+        bind(MemoryStore(), later)
+
 
 def test_requests_of_both_kinds():
     scope = {
@@ -214,3 +222,16 @@ def test_user_ids_that_are_no_text(make_store):
         with pytest.raises(SessionDenied):
             store.update(f"s of {len(user)}", lambda s: None, user_id=user + "x")
         store.delete(f"s of {len(user)}")
+
+
+def test_users_that_are_nobody_and_objects_that_are_no_ids(make_store):
+    store = make_store()
+    for nobody in (None, "", False):
+        store.update("s", lambda s: s.add_message("user", "x") and None, user_id=nobody)
+    store.update("s", lambda s: s.add_message("user", "x") and None, user_id=0)
+    for other in (None, False, 1):
+        with pytest.raises(SessionDenied):
+            store.update("s", lambda s: None, user_id=other)
+    store.update("s", lambda s: None, user_id="0")
+    with pytest.raises(ConfigError, match="stays the same"):
+        store.update("s", lambda s: None, user_id=object())

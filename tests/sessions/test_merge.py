@@ -49,6 +49,33 @@ def dec(text):
             {"h": [{"a": 1, "b": 2}, {"c": 3}, 4, 5]},
         ),
         ({"h": ["a", "b"]}, {"h": ["n", "a", "b"]}, {"h": ["a", "b", "t"]}, {"h": ["n", "a", "b", "t"]}),
+        ({"h": ["a", "b"]}, {"h": ["a", "n", "b"]}, {"h": ["a", "b", "t"]}, {"h": ["a", "n", "b", "t"]}),
+        (
+            {"h": ["a", "b", "c"]},
+            {"h": ["a", "c", "n"]},
+            {"h": ["a", "b", "c", "t"]},
+            {"h": ["a", "c", "n", "t"]},
+        ),
+        (
+            {"h": ["a", "b", "c"]},
+            {"h": ["b", "a", "c"]},
+            {"h": ["a", "b", "c", "t"]},
+            {"h": ["b", "a", "c", "t"]},
+        ),
+        (
+            {"h": ["a", "b", "c"]},
+            {"h": ["A", "b", "c"]},
+            {"h": ["a", "b", "C", "t"]},
+            {"h": ["A", "b", "C", "t"]},
+        ),
+        ({"h": ["ok", "ok"]}, {"h": ["OK", "ok"]}, {"h": ["ok", "Ok"]}, {"h": ["OK", "Ok"]}),
+        ({"h": ["a"]}, {"h": []}, {"h": ["a", "t"]}, {"h": ["t"]}),
+        (
+            {"m": {"n": {"x": 1, "y": "a"}}},
+            {"m": {"n": {"x": 3, "y": "a"}}},
+            {"m": {"n": {"x": 1, "y": "b"}}},
+            {"m": {"n": {"x": 3, "y": "b"}}},
+        ),
         # mappings, sets
         ({"m": {}}, {"m": {"a": 1}}, {"m": {"b": 2}}, {"m": {"b": 2, "a": 1}}),
         ({"m": {"a": 1, "b": 2}}, {"m": {"b": 2}}, {"m": {"a": 1}}, {"m": {}}),
@@ -85,6 +112,12 @@ def test_merged(base, mine, theirs, merged):
         ({"h": [1, 2]}, {"h": [1]}, {"h": [2]}, "h"),
         ({"h": ["a"]}, {"h": ["b", 1]}, {"h": ["c", 2]}, "h.0"),
         ({"h": []}, {"h": {}}, {"h": [1]}, "h"),
+        # moved by one of them, edited by the other: where would the edit go?
+        ({"h": ["a", "b"]}, {"h": ["b", "m"]}, {"h": ["a", "B"]}, "h"),
+        ({"h": ["a", "b", "c"]}, {"h": ["a", "x", "b", "c"]}, {"h": ["A", "b", "c", "t"]}, "h"),
+        ({"h": ["a", "b"]}, {"h": ["b", "a"]}, {"h": ["A", "b"]}, "h"),
+        ({"h": ["a", "b"]}, {"h": ["b"]}, {"h": ["a"]}, "h"),
+        ({"m": {"n": {"x": 1}}}, {"m": {}}, {"m": {"n": {"x": 2}}}, "m.n"),
     ],
 )
 def test_conflicts(base, mine, theirs, path):
@@ -146,7 +179,8 @@ class Conversations(RuleBasedStateMachine):
         self.all._kept, self.all._mutex = self.store._kept, self.store._mutex
         self.open: list[tuple[int, Checkout, list[str], dict]] = []
         self.acknowledged: list[list[str]] = []
-        self.compacted = False
+        self.removed: set[str] = set()
+        self.touches = 0  # saves that have edited or removed something
         self.calls = 0
         self.cost = Decimal(0)
         self.keys: dict[str, str] = {}
@@ -158,7 +192,18 @@ class Conversations(RuleBasedStateMachine):
         checkout = Checkout("s", self.store.policy, Terms(AgentSession, "history", None))
         run(self.store, checkout.open())
         self.serial += 1
-        self.open.append((self.serial, checkout, [], {"calls": 0, "cost": Decimal(0), "keys": {}}))
+        self.open.append((self.serial, checkout, [], self.nothing()))
+
+    def nothing(self):
+        """What a request has changed so far, and how often others had edited when it began."""
+        return {
+            "calls": 0,
+            "cost": Decimal(0),
+            "keys": {},
+            "gone": set(),
+            "touched": False,
+            "then": self.touches,
+        }
 
     @precondition(lambda self: self.open)
     @rule(data=st.data(), count=st.integers(1, 3))
@@ -187,9 +232,24 @@ class Conversations(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule(data=st.data())
     def edit(self, data):
-        _, checkout, _, _ = data.draw(st.sampled_from(self.open))
+        _, checkout, _, changes = data.draw(st.sampled_from(self.open))
         if checkout.session.history:
-            checkout.session.history[0]["edited"] = True
+            index = data.draw(st.integers(0, len(checkout.session.history) - 1))
+            checkout.session.history[index]["edited"] = True
+            changes["touched"] = True
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def forget(self, data):
+        _, checkout, said, changes = data.draw(st.sampled_from(self.open))
+        if checkout.session.history:
+            index = data.draw(st.integers(0, len(checkout.session.history) - 1))
+            text = checkout.session.history.pop(index)["content"]
+            changes["touched"] = True
+            if text in said:
+                said.remove(text)
+            else:
+                changes["gone"].add(text)
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())
@@ -199,18 +259,19 @@ class Conversations(RuleBasedStateMachine):
         try:
             run(self.store, checkout.save())
         except SessionConflict:
-            assert self.store.policy.on_conflict == "raise" or self.is_real_conflict(checkout)
+            # Appending never conflicts; edits and removals do, if others have edited or removed meanwhile.
+            is_real = changes["touched"] and self.touches > changes["then"]
+            assert self.store.policy.on_conflict == "raise" or is_real
             self.open.pop(index)
             return
         self.acknowledged.append(list(said))
         self.calls += changes["calls"]
         self.cost += changes["cost"]
         self.keys |= changes["keys"]
+        self.removed |= changes["gone"]
+        self.touches += changes["touched"]
         # The request may go on and save again.
-        self.open[index] = (number, checkout, [], {"calls": 0, "cost": Decimal(0), "keys": {}})
-
-    def is_real_conflict(self, checkout):
-        return False  # nothing in this machine sets one place to two different things
+        self.open[index] = (number, checkout, [], self.nothing())
 
     @invariant()
     def nothing_acknowledged_is_lost_or_doubled(self):
@@ -224,9 +285,9 @@ class Conversations(RuleBasedStateMachine):
         run(self.all, checkout.open())
         found = [message["content"] for message in checkout.session.history]
         assert len(found) == len(set(found))
-        assert set(found) == {text for said in self.acknowledged for text in said}
+        assert set(found) == {text for said in self.acknowledged for text in said} - self.removed
         for said in self.acknowledged:
-            positions = [found.index(text) for text in said]
+            positions = [found.index(text) for text in said if text not in self.removed]
             assert positions == sorted(positions)
         assert checkout.session.tool_calls == self.calls
         assert checkout.session.cost == self.cost

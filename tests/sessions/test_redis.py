@@ -486,6 +486,26 @@ def cluster(tmp_path):
         server.stop()
 
 
+def move_slot(store, session_id):
+    """Resharding, with a turn while the slot is half way: the server answers ASK, and MOVED afterwards."""
+    key = store.key(session_id)
+    slot = redis.crc.key_slot(key.encode())
+    client = store._clients.plain()
+    home = client.get_node_from_key(key)
+    target = next(node for node in client.get_primaries() if node.name != home.name)
+    with redis.Redis(port=home.port) as old, redis.Redis(port=target.port) as new:
+        old_id, new_id = old.execute_command("CLUSTER MYID"), new.execute_command("CLUSTER MYID")
+        new.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", old_id)
+        old.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", new_id)
+        keys = old.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 10)
+        for name in keys:
+            old.execute_command("MIGRATE", "127.0.0.1", target.port, name, 0, 5000)
+        assert keys
+        assert texts(store, session_id)
+        for each in (new, old):
+            each.execute_command("CLUSTER", "SETSLOT", slot, "NODE", new_id)
+
+
 def test_cluster(cluster):
     store = RedisStore(cluster, on_conflict="lock")
     for number in range(20):
@@ -500,6 +520,10 @@ def test_cluster(cluster):
     asyncio.run(main())
     assert texts(store, "s7") == ["7", "async"]
     store.close()
+
+    move_slot(store, "s7")
+    store.update("s7", say("moved"))
+    assert texts(store, "s7") == ["7", "async", "moved"]
 
     careful = RedisStore(cluster, replicas=1, timeout=0.2)  # this cluster has none
     with pytest.raises(SessionStoreError, match="0 of replicas=1"):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from typing import Any, Literal
 
 from stateguard.agent_session import AgentSession
@@ -186,6 +187,12 @@ def bind(
         raise ConfigError(f"store={store!r}: use MemoryStore(), SQLiteStore(path) or RedisStore(url)")
     if user_id is not None and not callable(user_id):
         raise ConfigError(f"user_id={user_id!r}: give a function of the request that returns the user's id")
+    for name, function in (("session_id", session_id), ("user_id", user_id)):
+        if iscoroutinefunction(function):
+            raise ConfigError(
+                f"{name}= is a coroutine function: give a plain function of the request (headers, cookies, "
+                "native), and let what has to wait, such as authentication, run in a middleware around this one"
+            )
     if on_store_error not in {"fail", "fresh"}:
         raise ConfigError(f"on_store_error={on_store_error!r}: use 'fail' or 'fresh'")
     return SessionBinding(

@@ -6,8 +6,8 @@ what this one wants to save, ``theirs`` what the other one has saved meanwhile. 
 - changed by one of them only: the changed value;
 - mappings: key by key; sets: what each added and removed;
 - lists: what each appended survives, theirs first, since it was acknowledged first; edits of items that both
-  loaded are merged item by item; if only one of them removed or reordered items, its list with what the other
-  one appended;
+  loaded are merged item by item; if one of them removed, inserted or moved items and the other one only
+  appended, its list with what the other one appended; if the other one changed more, a conflict;
 - whole numbers and ``Decimal``: counters, so what each added adds up; floats only as fields of the session
   itself (``cost``), because elsewhere they are usually measurements (a time of day, a temperature);
 - the same new value set by both: that value, unless it is a number (two first increments look just like it);
@@ -18,6 +18,7 @@ what this one wants to save, ``theirs`` what the other one has saved meanwhile. 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -130,9 +131,9 @@ class _Merge:
             return [*theirs, *mine[size:]]
         # Edited in place and grown: the last shared item is where it was.
         is_aligned = len(mine) >= size and bool(base) and same(mine[size - 1], base[-1])
-        if theirs_grew and not is_aligned:
+        if theirs_grew and (not is_aligned or _has_moved(mine, base)):
             return [*mine, *theirs[size:]]
-        if len(mine) < size or len(theirs) < size:
+        if _has_moved(mine, base) or _has_moved(theirs, base):
             self.conflict(path, theirs)
             return theirs
         edited = [
@@ -180,6 +181,15 @@ def same(one: Any, other: Any) -> bool:
 
 def _starts_with(items: list[Any], start: list[Any]) -> bool:
     return len(items) >= len(start) and all(map(same, items, start))
+
+
+def _has_moved(items: list[Any], base: list[Any]) -> bool:
+    """Whether items of ``base`` are at other places in ``items``, or gone, rather than edited in place."""
+    if len(items) < len(base):
+        return True
+    edited = [index for index, (new, old) in enumerate(zip(items, base, strict=False)) if not same(new, old)]
+    here = {json.dumps(item) for item in [*(items[index] for index in edited), *items[len(base) :]]}
+    return any(json.dumps(base[index]) in here for index in edited)
 
 
 def _set_merge(base: list[Any], mine: list[Any], theirs: list[Any]) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from stateguard.errors import SessionIdRefused, SessionRecordError
+from stateguard.errors import ConfigError, SessionIdRefused, SessionRecordError
 from stateguard.sessions.record import MAX_ID_BYTES, Record
 
 FORMAT = 1
@@ -28,12 +28,19 @@ def check_id(session_id: str) -> str:
 
 
 def check_user_id(user_id: object) -> str | None:
-    """The user's id as stores keep it; ``None`` for nobody. Raises :class:`SessionIdRefused` for no text.
+    """The user's id as stores keep it; ``None`` for nobody (``None``, ``""``, ``False``).
 
-    Stores keep owners as text; a user id that is a number must still be its own owner the next time.
+    Stores keep owners as text; a user id that is a number must still be its own owner the next time. Raises
+    :class:`SessionIdRefused` for no Unicode, and :class:`ConfigError` for an object that has no text of its
+    own: it would be another owner each time.
     """
-    if user_id is None or user_id == "":
+    if user_id is None or user_id is False or user_id == "":
         return None
+    kind = type(user_id)
+    if hasattr(kind, "__await__") or (kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__):
+        raise ConfigError(
+            f"user_id= gave a {kind.__name__}: it must give a text or a number that stays the same"
+        )
     text = str(user_id)
     try:
         text.encode("utf-8")
