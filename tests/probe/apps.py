@@ -228,7 +228,7 @@ async def broken(scope, receive, send):
 @http
 async def half_broken(scope, receive, send):
     message = await _read(receive)
-    await _reply(send, message, status=503 if message[-1] in "048c" else 200)
+    await _reply(send, message, status=503 if message[3] in "048c" else 200)
 
 
 def _message(environ):
@@ -253,3 +253,11 @@ def wsgi_clean(environ, start_response):
     session.history.append(_message(environ))
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [",".join(session.history).encode()]
+
+
+def forget():
+    """Every application as it was when the process began."""
+    for state in (HISTORY, TOOL_RESULTS, LOCKED, SOCKETS, CACHE):
+        state.clear()
+    LAST[0] = STREAM[0] = ""
+    shared_list.cache_clear()

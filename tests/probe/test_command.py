@@ -64,7 +64,7 @@ def test_the_carrier_and_its_line_are_named(tmp_path):
     assert report["verdict"] == "LEAK"
     carriers = [carrier for bleed in report["bleeds"] for carrier in bleed["carriers"]]
     assert any(
-        c.startswith("tests.probe.apps.HISTORY appended at tests/probe/apps.py:") and "[critical]" in c
+        c.startswith("tests.probe.apps.HISTORY appended at tests/probe/apps.py:") and "[critical, exact]" in c
         for c in carriers
     ), carriers
     suite = ET.parse(junit).getroot()

@@ -9,7 +9,8 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from stateguard.errors import ConfigError
-from stateguard.probe.sources import from_openapi, read_file
+from stateguard.probe.openapi import from_openapi
+from stateguard.probe.sources import read_file
 
 
 def test_yaml(tmp_path):
@@ -22,7 +23,7 @@ def test_yaml(tmp_path):
     login, chat = read_file(file)
     assert login.once
     assert login.body == "name={user}"
-    filled = chat.fill(3, "sgc1")
+    filled = chat.fill({"canary": "sgc1"})
     assert json.loads(filled.body) == {"message": "sgc1"}
     assert ("authorization", "Bearer sgc1") in filled.headers
 
@@ -64,7 +65,7 @@ def test_openapi_fills_in_the_bodies():
         return turn.message
 
     post, get = from_openapi(app.openapi())
-    assert json.loads(post.body) == {"message": "{canary}", "tags": ["{canary}"], "limit": 1}
+    assert json.loads(post.body) == {"message": "{canary}", "tags": ["{canary}"], "limit": 3}
     assert get.path == "/read/{canary}?page=1"
 
 

@@ -345,7 +345,7 @@ PROBED = """
 
     CHAT = 'POST /chat {"message": "{canary}"}'
     def test_leaking(stateguard_probe): stateguard_probe(leaking, CHAT)
-    def test_clean(stateguard_probe): assert stateguard_probe(clean, CHAT).sent == 200
+    def test_clean(stateguard_probe): assert stateguard_probe(clean, CHAT).verdict == 'PASS'
     def test_unchecked(stateguard_probe): assert stateguard_probe(leaking, CHAT, check=False).bled
 """
 

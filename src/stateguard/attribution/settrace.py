@@ -22,7 +22,8 @@ class SettraceTracer:
     def unavailable(self) -> str | None:
         """A debugger or coverage measurement that has the trace function keeps it."""
         other = sys.gettrace()
-        if other is None or getattr(other, "__self__", None) is self:
+        holder = getattr(other, "__self__", None)
+        if other is None or holder is self or getattr(holder, "shares_trace", False):
             return None
         kind = type(other)
         name = getattr(other, "__qualname__", kind.__qualname__)
@@ -51,6 +52,18 @@ class SettraceTracer:
         """Trace this thread no more."""
         if getattr(sys.gettrace(), "__self__", None) is self:
             sys.settrace(None)
+
+    def relay(self, frame: FrameType, event: str) -> bool:
+        """For a tracer of stateguard's own that has this thread's trace function and shares what it sees.
+
+        ``True`` if somebody listens to this code.
+        """
+        wanted = False
+        for listener in self._listeners:
+            if listener.traces(frame.f_code):
+                wanted = True
+                listener.line_event(frame, None if event == "return" else frame.f_lineno)
+        return wanted
 
     def _call(self, frame: FrameType, event: str, arg: Any) -> Any:
         wanted = False

@@ -1,18 +1,33 @@
-"""Templates from files: YAML or JSON of our own, HAR recordings, OpenAPI schemas."""
+"""Templates from files: YAML or JSON of our own; HAR recordings and OpenAPI schemas are recognised."""
 
 from __future__ import annotations
 
 import json
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from stateguard.errors import ConfigError
+from stateguard.probe.har import from_har
+from stateguard.probe.openapi import from_openapi
 from stateguard.probe.requests import METHODS, Template, parse
 
-_DROPPED = {"host", "content-length", "connection", "cookie", "accept-encoding", "transfer-encoding"}
-_DEPTH = 6
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_KEYS = {
+    "request",
+    "once",
+    "method",
+    "path",
+    "headers",
+    "json",
+    "body",
+    "form",
+    "messages",
+    "save",
+    "shared",
+    "optional",
+}
 
 
 def read_file(file: Path) -> list[Template]:
@@ -51,108 +66,37 @@ def _entry(entry: Any) -> dict[str, Any]:
 
 
 def _template(entry: dict[str, Any], file: Path) -> Template:
-    once = bool(entry.get("once"))
+    unknown = entry.keys() - _KEYS
+    if unknown:
+        raise ConfigError(
+            f"{file}: a request has no {', '.join(sorted(unknown))}; it may have {', '.join(sorted(_KEYS))}"
+        )
+    once, shared, optional = (bool(entry.get(key)) for key in ("once", "shared", "optional"))
+    save = tuple((str(name), str(path)) for name, path in _mapping(entry, "save", file).items())
     if "request" in entry:
-        return parse(str(entry["request"]), once)
-    method, path = str(entry.get("method", "GET")).upper(), str(entry.get("path", ""))
+        return replace(parse(str(entry["request"]), once), save=save, shared=shared, optional=optional)
+    messages = entry.get("messages") or []
+    method = str(entry.get("method", "WS" if messages else "GET")).upper()
+    path = str(entry.get("path", ""))
     if method not in METHODS or not path.startswith("/"):
         raise ConfigError(
             f"{file}: each request needs a path that begins with / and a method out of {', '.join(METHODS)}; "
             f"got {entry!r}"
         )
-    headers = [(str(k).lower(), str(v)) for k, v in (entry.get("headers") or {}).items()]
+    headers = [(str(k).lower(), str(v)) for k, v in _mapping(entry, "headers", file).items()]
     body = entry.get("body", "")
-    if "json" in entry or not isinstance(body, str):
+    if "form" in entry:
+        body = "&".join(f"{name}={value}" for name, value in _mapping(entry, "form", file).items())
+        headers.append(("content-type", "application/x-www-form-urlencoded"))
+    elif "json" in entry or not isinstance(body, str):
         body = json.dumps(entry.get("json", body))
         headers.append(("content-type", "application/json"))
-    return Template(method, path, tuple(headers), body, once)
+    texts = tuple(each if isinstance(each, str) else json.dumps(each) for each in messages)
+    return Template(method, path, tuple(headers), body, once, save, shared, optional, texts)
 
 
-def from_har(data: dict[str, Any]) -> list[Template]:
-    """The requests of a recording. A string in a JSON body or query that is user text becomes a canary."""
-    found = []
-    for entry in data.get("log", {}).get("entries", []):
-        request = entry.get("request", {})
-        url = urlsplit(str(request.get("url", "")))
-        method = str(request.get("method", "GET")).upper()
-        if method not in METHODS:
-            continue
-        query = "&".join(f"{pair['name']}={{canary}}" for pair in request.get("queryString", []))
-        headers = tuple(
-            (pair["name"].lower(), pair["value"])
-            for pair in request.get("headers", [])
-            if pair["name"].lower() not in _DROPPED and not pair["name"].startswith(":")
-        )
-        body = str((request.get("postData") or {}).get("text", ""))
-        with suppress(ValueError):  # not JSON: sent as it was recorded
-            body = json.dumps(_marked(json.loads(body))) if body else ""
-        found.append(Template(method, (url.path or "/") + (f"?{query}" if query else ""), headers, body))
-    if not found:
-        raise ConfigError("the HAR recording holds no requests")
+def _mapping(entry: dict[str, Any], key: str, file: Path) -> dict[str, Any]:
+    found = entry.get(key) or {}
+    if not isinstance(found, dict):
+        raise ConfigError(f"{file}: {key} is a mapping of names to values; got {found!r}")
     return found
-
-
-def _marked(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _marked(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_marked(each) for each in value]
-    return "{canary}" if isinstance(value, str) else value
-
-
-def from_openapi(schema: dict[str, Any]) -> list[Template]:
-    """A request per operation, its strings filled with canaries; writing operations first."""
-    found = []
-    for path, operations in schema.get("paths", {}).items():
-        for method, operation in operations.items():
-            if method.upper() not in METHODS or not isinstance(operation, dict):
-                continue
-            query, headers, full = [], [], str(path)
-            for each in (*operations.get("parameters", ()), *operation.get("parameters", ())):
-                parameter = _resolve(each, schema)
-                name, place = parameter.get("name", ""), parameter.get("in")
-                value = str(_example(parameter.get("schema", {}), schema))
-                if place == "path":
-                    full = full.replace(f"{{{name}}}", value)
-                elif place == "query":
-                    query.append(f"{name}={value}")
-                elif place in ("header", "cookie"):
-                    headers.append((name, value) if place == "header" else ("cookie", f"{name}={value}"))
-            content = _resolve(operation.get("requestBody", {}), schema).get("content", {})
-            body = ""
-            if "application/json" in content:
-                body = json.dumps(_example(content["application/json"].get("schema", {}), schema))
-                headers.append(("content-type", "application/json"))
-            full += f"?{'&'.join(query)}" if query else ""
-            found.append(Template(method.upper(), full, tuple(headers), body))
-    if not found:
-        raise ConfigError("the OpenAPI schema describes no operations")
-    return sorted(found, key=lambda template: template.method in ("GET", "HEAD", "DELETE"))
-
-
-def _resolve(part: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    reference = part.get("$ref")
-    if not isinstance(reference, str):
-        return part
-    found: Any = schema
-    for name in reference.removeprefix("#/").split("/"):
-        found = found.get(name, {}) if isinstance(found, dict) else {}
-    return found if isinstance(found, dict) else {}
-
-
-def _example(part: dict[str, Any], schema: dict[str, Any], depth: int = 0) -> Any:
-    part = _resolve(part, schema)
-    if depth > _DEPTH:
-        return None
-    for word in ("anyOf", "oneOf", "allOf"):
-        if part.get(word):
-            return _example(part[word][0], schema, depth + 1)
-    if part.get("enum"):
-        return part["enum"][0]
-    kind = part.get("type")
-    if kind == "object" or "properties" in part:
-        return {name: _example(each, schema, depth + 1) for name, each in part.get("properties", {}).items()}
-    if kind == "array":
-        return [_example(part.get("items", {}), schema, depth + 1)]
-    plain = {"integer": part.get("minimum", 1), "number": 1.0, "boolean": True, "null": None}
-    return plain.get(str(kind), "{canary}")

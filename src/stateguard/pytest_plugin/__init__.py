@@ -195,24 +195,9 @@ def stateguard(request: pytest.FixtureRequest) -> Guard:
 def stateguard_probe() -> Callable[..., Result]:
     """``stateguard_probe(app, 'POST /chat {"message": "{canary}"}')``: fails unless the verdict is ``PASS``.
 
-    ``check=False`` returns the result whatever the verdict; other options are those of
-    :class:`stateguard.probe.run.Plan`.
+    See :func:`stateguard.pytest_plugin.probing.probe` for its options; ``check=False`` returns the result
+    whatever the verdict.
     """
-
-    def probe(app: Any, *requests: str, check: bool = True, **options: Any) -> Result:
-        import asyncio
-        from concurrent.futures import ThreadPoolExecutor
-
-        from stateguard.probe.requests import parse
-        from stateguard.probe.run import Plan, Run
-        from stateguard.probe.targets import app_target
-
-        run = Run(app_target(app), Plan(templates=[parse(text) for text in requests], **options))
-        with ThreadPoolExecutor(1) as pool:  # a thread's own event loop: the test may have one running
-            result = pool.submit(lambda: asyncio.run(run.run())).result()
-        if check and result.verdict != "PASS":
-            proofs = "\n".join(map(str, result.bleeds[:5]))
-            pytest.fail(f"{result.verdict}: {result.reason}\n{proofs}", pytrace=False)
-        return result
+    from stateguard.pytest_plugin.probing import probe
 
     return probe

@@ -1,4 +1,4 @@
-"""Leaking applications and clean twins, in process: the right verdict, within the bounds of the issue."""
+"""Plain load, as it goes to a running service, on applications in this process: the right verdict."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from stateguard.errors import ConfigError
+from stateguard.probe.plan import Plan
 from stateguard.probe.requests import parse
-from stateguard.probe.run import Plan, Run
+from stateguard.probe.run import Run
 from stateguard.probe.targets import ASGITarget, WSGITarget
 from tests.probe import apps
 
@@ -24,9 +25,7 @@ def verdict(name: str, request: str = CHAT, **options):
 
 @pytest.fixture(autouse=True)
 def _fresh():
-    for state in (apps.HISTORY, apps.TOOL_RESULTS, apps.LOCKED, apps.SOCKETS, apps.CACHE):
-        state.clear()
-    apps.LAST[0] = apps.STREAM[0] = ""
+    apps.forget()
 
 
 @pytest.mark.parametrize(
@@ -46,13 +45,13 @@ def test_leaks_are_proven(name):
 
 @pytest.mark.parametrize("name", ["history", "overwritten", "tool", "cache", "cookie", "stream", "wsgi"])
 def test_clean_twins_pass(name):
-    result = verdict(f"{name}_clean")
+    result = verdict(f"{name}_clean", requests=64)
     assert (result.verdict, result.bleeds) == ("PASS", [])
 
 
 @pytest.mark.parametrize("name", ["echoes_cookies", "sets_once_per_context"])
 def test_the_probe_itself_carries_nothing(name):
-    assert verdict(name).verdict == "PASS"
+    assert verdict(name, requests=64).verdict == "PASS"
 
 
 def test_answers_cut_off_by_the_end_are_not_errors():
@@ -93,8 +92,25 @@ def test_bounded():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"users": 1}, "two users"), ({"requests": 3}, "too few"), ({"request": "GET /"}, "no request carries")],
+    [
+        ({"users": 1}, "two users"),
+        ({"requests": 3}, "too few"),
+        ({"request": "GET /"}, "no request carries"),
+        ({"shared": ["/feed*"]}, "matches none"),
+    ],
 )
 def test_plans_that_can_prove_nothing_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         verdict("history_clean", **options)
+
+
+@apps.http
+async def _hangs(scope, receive, send):
+    await asyncio.Event().wait()
+
+
+def test_an_application_that_does_not_answer_does_not_hang_the_probe():
+    plan = Plan(templates=[parse(CHAT)], users=2, requests=4, seconds=20, answer_seconds=0.2)
+    result = asyncio.run(Run(ASGITarget(_hangs), plan).run())
+    assert result.verdict == "INVALID"
+    assert "no answer within 0.2 seconds" in result.reason
