@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import json
+import os
+import sqlite3
+import tempfile
 import threading
 from functools import lru_cache
 
@@ -255,9 +259,68 @@ def wsgi_clean(environ, start_response):
     return [",".join(session.history).encode()]
 
 
+# -- through a store, and other symptoms ---------------------------------------------------------------
+
+database = os.path.join(tempfile.gettempdir(), f"stateguard-probe-{os.getpid()}.sqlite")
+
+
+def _connected():
+    connection = sqlite3.connect(database, timeout=5)
+    connection.execute("CREATE TABLE IF NOT EXISTS turns (user TEXT, text TEXT)")
+    return connection
+
+
+@http
+async def sqlite_leaking(scope, receive, send):
+    """One conversation in the store for everybody."""
+    message = await _read(receive)
+    with contextlib.closing(_connected()) as connection, connection:
+        connection.execute("INSERT INTO turns VALUES ('agent', ?)", (message,))
+    await asyncio.sleep(0.002)
+    with contextlib.closing(_connected()) as connection:
+        rows = connection.execute("SELECT text FROM turns WHERE user = 'agent'").fetchall()
+    await _reply(send, " | ".join(text for (text,) in rows))
+
+
+@http
+async def sqlite_clean(scope, receive, send):
+    message = await _read(receive)
+    with contextlib.closing(_connected()) as connection, connection:
+        connection.execute("INSERT INTO turns VALUES (?, ?)", (message, message))
+    await asyncio.sleep(0.002)
+    with contextlib.closing(_connected()) as connection:
+        rows = connection.execute("SELECT text FROM turns WHERE user = ?", (message,)).fetchall()
+    await _reply(send, " | ".join(text for (text,) in rows))
+
+
+BASKET: list[str] = []
+
+
+@http
+async def cleared_leaking(scope, receive, send):
+    """Each request clears the list when it begins; a second one's clearing lets the first see the second."""
+    message = await _read(receive)
+    BASKET.clear()
+    await asyncio.sleep(0.002)
+    BASKET.append(message)
+    await asyncio.sleep(0.002)
+    await _reply(send, f"you: {message}", f"basket: {BASKET}")
+
+
+@http
+async def cleared_clean(scope, receive, send):
+    message = await _read(receive)
+    basket: list[str] = []
+    await asyncio.sleep(0.002)
+    basket.append(message)
+    await _reply(send, f"you: {message}", f"basket: {basket}")
+
+
 def forget():
     """Every application as it was when the process began."""
-    for state in (HISTORY, TOOL_RESULTS, LOCKED, SOCKETS, CACHE):
+    for state in (HISTORY, TOOL_RESULTS, LOCKED, SOCKETS, CACHE, BASKET):
         state.clear()
     LAST[0] = STREAM[0] = ""
     shared_list.cache_clear()
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(database)

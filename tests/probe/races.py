@@ -108,7 +108,7 @@ def _message(environ):
 def wsgi_race(environ, start_response):
     message = _message(environ)
     LAST[0] = message
-    parts = [part for part in ("you", "are", message)]
+    parts = [part.strip() for part in ("you", "are", message)]
     text = " ".join(parts)
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [f"{text} {LAST[0]}".encode()]

@@ -16,9 +16,10 @@ from stateguard.probe.places import Places
 from stateguard.probe.requests import fingerprint
 from stateguard.probe.shrink import shrink
 from stateguard.probe.strategy import Search
-from stateguard.probe.switches import Replay, Script, to_token
+from stateguard.probe.switches import Replay, Script, alternating, serial, to_token
 from stateguard.probe.trial import Outcome, Subject, run_trial
 from stateguard.probe.verdict import Bleed, Result
+from stateguard.probe.workers import anyio_backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +73,7 @@ class Explorer:
         progress: Callable[[Result], None] | None = None,
     ) -> None:
         self._plan = plan = plan.ready()
+        anyio_backend()  # here, not again in every child
         self._subject = Subject(
             app,
             protocol or protocol_of(app),
@@ -168,6 +170,15 @@ class Explorer:
             outcome = self._try(candidate, Replay(candidate.switches))
             return outcome is not None and outcome.bled
 
+        begun = 0
+        for policy in (serial, alternating):
+            # What the many have shown, two of them mostly show as well: much less to make small.
+            begun += 1
+            two = Script({user: script.steps[min(script.steps)] for user in (0, 1)})
+            outcome = self._try(two, policy)
+            if outcome is not None and outcome.bled:
+                script = Script(two.steps, outcome.switches)
+                break
         smallest, trials = shrink(script, bleeds, self.result.bleeds[-1])
         if smallest is None:
             return  # it has happened, but does not happen again from the same start
@@ -177,7 +188,7 @@ class Explorer:
             outcome = self._try(smallest, Replay(smallest.switches))
         if outcome is None or not outcome.bled:
             return
-        self.result.shrunk = self._described(smallest, outcome, trials)
+        self.result.shrunk = self._described(smallest, outcome, begun + trials)
         self.result.bleeds[:0] = self.result.shrunk.bleeds
 
     def _described(self, script: Script, outcome: Outcome, trials: int) -> Shrunk:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import select
@@ -37,6 +38,9 @@ def in_child(work: Callable[[], T], seconds: float, quiet: bool = True) -> T:
     reading, writing = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
+    # What is there now is left alone by the child's garbage collector: it would copy page after page.
+    frozen = gc.get_freeze_count()
+    gc.freeze()
     with warnings.catch_warnings():
         # Threads that the application has started at import do not exist in the child. If one of them holds
         # a lock, the child hangs and is stopped.
@@ -44,6 +48,8 @@ def in_child(work: Callable[[], T], seconds: float, quiet: bool = True) -> T:
         child = os.fork()
     if child == 0:
         _be_child(work, writing, quiet)
+    if not frozen:
+        gc.unfreeze()
     os.close(writing)
     try:
         data = _read(reading, time.monotonic() + seconds)

@@ -45,6 +45,8 @@ class Places:
         return known
 
     def _find(self, file: str) -> str:
+        if file.startswith("<"):  # <string>, <frozen importlib._bootstrap>: no file at all
+            return ""
         path = os.path.realpath(file)
         for root in self._roots:
             if path.startswith(root) and not path.startswith(self._foreign):

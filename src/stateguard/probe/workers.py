@@ -130,6 +130,11 @@ def _nothing() -> None:
     """Wakes up the loop."""
 
 
+def anyio_backend() -> Any:
+    """Where anyio hands work to its threads. It imports that itself at its first use: too late for us."""
+    return import_module("anyio._backends._asyncio") if "anyio" in sys.modules else None
+
+
 @contextmanager
 def holding_threads(scheduler: Scheduler) -> Iterator[None]:
     """Hold what requests give to executors and to anyio's threads; make ``time.sleep`` take no time there."""
@@ -157,8 +162,8 @@ def holding_threads(scheduler: Scheduler) -> Iterator[None]:
         return future
 
     replace(ThreadPoolExecutor, "submit", submit_held)
-    if "anyio" in sys.modules:
-        backend = import_module("anyio._backends._asyncio")  # anyio itself imports it at its first use
+    backend = anyio_backend()
+    if backend is not None:
         owner = backend.AsyncIOBackend
         run = vars(owner)["run_sync_in_worker_thread"].__func__
 
