@@ -31,8 +31,8 @@ def racing(name: str, **options) -> Explorer:
 
 
 SYMPTOMS = [
-    "history", "overwritten", "tool", "locked", "cache", "cookie", "header", "stream", "error_page", "websocket",
-    "wsgi", "sqlite", "cleared",
+    "history", "overwritten", "tool", "locked", "cache", "cookie", "header", "stream", "error_page",
+    "websocket", "wsgi", "sqlite", "cleared",
 ]  # fmt: skip
 
 
