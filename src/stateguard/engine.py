@@ -22,6 +22,7 @@ from stateguard.containment import Containment
 from stateguard.errors import WatchError
 from stateguard.interrupted import raised_by_signal_handler
 from stateguard.leak import SUSPECTS
+from stateguard.messages import see
 from stateguard.pace import Pace
 from stateguard.reporter import Reporter, say
 from stateguard.turn import Turn
@@ -121,8 +122,9 @@ class Engine:
         if not watcher.modules and not watcher.patterns:
             logger.warning(
                 "stateguard watches nothing: no module is loaded from under %s. Name your modules: "
-                'Guard(watch=["myapp", "myapp.*"])',
+                'Guard(watch=["myapp", "myapp.*"]) (%s)',
                 os.getcwd(),
+                see("watches-nothing"),
             )
 
     def close(self) -> None:
@@ -575,8 +577,11 @@ class Engine:
         if isinstance(error, RecursionError):
             return  # the application has used up the stack: there will be room again
         if doing not in self.failures:
-            say(f"stateguard failed while {doing}; requests go on. Please report this.", sys.exc_info())
+            say(
+                f"stateguard failed while {doing}; requests go on. Please report this ({see('failed')})",
+                sys.exc_info(),
+            )
         self.failures[doing] = self.failures.get(doing, 0) + 1
         if looking and self.failures[doing] == FAILURES:
             self.watcher = None
-            say(f"stateguard has failed {FAILURES} times and has stopped looking; requests go on")
+            say(f"stateguard has failed {FAILURES} times and has stopped looking ({see('failed')})")

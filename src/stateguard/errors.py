@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from stateguard.messages import see
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -11,7 +13,14 @@ if TYPE_CHECKING:
 
 
 class StateGuardError(Exception):
-    """Base of all errors of this package: catch it to catch them all."""
+    """Base of all errors of this package: catch it to catch them all.
+
+    Each carries the address of its explanation as a note, which tracebacks show below the message.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.add_note(see(type(self).__name__))
 
 
 class ConfigError(StateGuardError, ValueError):

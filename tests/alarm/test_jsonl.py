@@ -202,7 +202,8 @@ def test_a_failing_sink_hurts_neither_the_request_nor_the_others(
     state.HISTORY.clear()
     assert [one.count for one in read_leaks([tmp_path]).leaks.values()] == [5]
     assert [record.message for record in caplog.records].count(
-        "stateguard failed while handing a leak to Broken; requests go on. Please report this."
+        "stateguard failed while handing a leak to Broken; requests go on. Please report this "
+        "(https://stateguard.readthedocs.io/messages/#failed)"
     ) == 1
 
 

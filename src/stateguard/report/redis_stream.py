@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import redis
 
 from stateguard.errors import ConfigError
+from stateguard.messages import see
 from stateguard.report.record import LINE, encode
 from stateguard.report.sender import Sender
 
@@ -122,7 +123,9 @@ class RedisStream:
             self._said = True
             # The texts of such errors may hold the address with its password.
             why = "it did not answer in time" if error is None else type(error).__name__
-            logger.warning("stateguard cannot send leaks to %s: %s", self._place.name, why)
+            logger.warning(
+                "stateguard cannot send leaks to %s: %s (%s)", self._place.name, why, see("cannot-send")
+            )
 
 
 class Reader:

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from stateguard.aside import allowed_to_block
+from stateguard.messages import see
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,6 +45,7 @@ def render_leak(leak: Leak) -> str:
     if leak.fix:
         rows.append(("fix", leak.fix))
     rows.append(("allow", f'Guard(allow=["{leak.root or leak.path}  # why it is meant"])'))
+    rows.append(("see", see(leak.kind)))
     title = (
         f"shared state {_verb(leak.kind)}: {leak.path} [{leak.severity}, {leak.confidence}, leak {leak.id}]"
     )

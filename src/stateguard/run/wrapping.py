@@ -17,6 +17,7 @@ from stateguard.asgi import StateGuardMiddleware as ASGIGuard
 from stateguard.config import load_config
 from stateguard.errors import StateGuardError
 from stateguard.guard import Guard
+from stateguard.messages import see
 from stateguard.wsgi import StateGuardMiddleware as WSGIGuard
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ def process_guard() -> Guard | None:
             _guard = Guard(**options)
         except StateGuardError as error:
             _failed = True
-            sys.stderr.write(f"stateguard: process {os.getpid()} runs unguarded: {error}\n")
+            sys.stderr.write(
+                f"stateguard: process {os.getpid()} runs unguarded: {error} ({see('runs-unguarded')})\n"
+            )
         else:
             _show_log()
     return _guard
