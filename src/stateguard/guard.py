@@ -61,10 +61,10 @@ class Guard:
     :attr:`leaks`. ``surfaces`` adds to the table of third-party client attributes that are state. ``budget``
     is the share of time that looking may take before the guard looks less closely (0.05; 1 means never; it
     is not applied with ``locate="always"``, ``on_leak="raise"`` or ``"restore"``). ``report_to`` says where
-    leaks of every severity go: directories and ``redis://`` addresses, for ``stateguard report``, and ``"otel"``,
-    ``"prometheus"``, ``"sentry"``; ``sinks`` are other places (:class:`~stateguard.report.sink.Sink`).
-    ``warm_up`` is how long a worker may get ready before anything is
-    reported or raised: ``20`` requests, or ``"30s"`` from its first request on.
+    leaks of every severity go: directories and ``redis://`` addresses, for ``stateguard report``, and
+    ``"otel"``, ``"prometheus"``, ``"sentry"``; ``sinks`` are other places
+    (:class:`~stateguard.report.sink.Sink`). ``warm_up`` is how long a worker may get ready before anything
+    is reported or raised: ``20`` requests, or ``"30s"`` from its first request on.
 
     Every option can also be set by ``STATEGUARD_<OPTION>`` or in ``[tool.stateguard]``.
 

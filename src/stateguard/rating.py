@@ -6,10 +6,13 @@ and harmless ones: caches, counters, registries of live connections, lazy initia
 
 from __future__ import annotations
 
+import threading
 import types
 from collections import deque
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
+from stateguard.watch.content import own_dict
 from stateguard.watch.kinds import Kind, is_a, mro, namespace, qualname
 
 if TYPE_CHECKING:
@@ -21,6 +24,20 @@ if TYPE_CHECKING:
 
 _ATOMS = frozenset(map(id, (str, bytes, bytearray, int, float, complex, bool, type(None))))
 _CALLABLES = (types.FunctionType, types.MethodType, types.BuiltinFunctionType)
+_LOCKS = frozenset(
+    map(
+        id,
+        (
+            type(threading.Lock()),
+            type(threading.RLock()),
+            threading.Condition,
+            threading.Semaphore,
+            threading.BoundedSemaphore,
+            threading.Event,
+        ),
+    )
+)
+"""By identity, as the atoms: a metaclass may define ``__eq__``."""
 _IN_CONTAINER = frozenset({"appended", "inserted", "added", "removed"})
 
 STRINGS = 400
@@ -65,6 +82,10 @@ class Rater:
             if self._is_handle(change.new):
                 return "low", "an object kept per thread, such as a connection"
             return "high", "the next request on this thread inherits it"
+        if self._is_ring(seen):
+            return "low", "the latest of something, in a deque of limited length"
+        if self._is_lock_flag(seen):
+            return "low", "a flag of an object that has a lock of its own"
         pooled = self._pooled(seen)
         if pooled is not None:
             return "low", pooled
@@ -97,6 +118,34 @@ class Rater:
                         out_earlier.remove(mark)
                 return "put back where it was taken out before, as in a pool"
         return None
+
+    def _is_lock_flag(self, seen: Seen) -> bool:
+        """Whether one of the flags was set by which a lock or a pool written in Python keeps its books."""
+        change = seen.change
+        if not (change.entry and type(change.old) is bool and type(change.new) is bool):
+            return False
+        owner = self._watcher.paths.parent(seen.node) if type(seen.node) is dict else seen.node
+        info = self._watcher.table.info(type(owner))
+        if info.kind is not Kind.INSTANCE:
+            return False
+        own = own_dict(info, owner) or {}
+        return any(id(type(value)) in _LOCKS for value in list(own.values())[:64])
+
+    @staticmethod
+    def _is_ring(seen: Seen) -> bool:
+        """Whether elements came to one end of a full deque, and as many were pushed out at the other."""
+        difference = seen.difference
+        if difference is None or type(difference.node) is not deque:
+            return False
+        before, after, length = difference.before.values, difference.after.values, difference.node.maxlen
+        if length is None or len(after) != length:
+            return False
+        at = next((i for i, one in enumerate(before) if one is after[0]), None)
+        kept = [] if at is None else before[at:]
+        if kept and len(kept) < len(after) and all(map(is_, kept, after)):
+            return True
+        at = next((i for i, one in enumerate(after) if one is before[0]), None) if before else None
+        return bool(at) and all(map(is_, before[: len(after) - (at or 0)], after[at:]))
 
     def _lazy(self, seen: Seen) -> Rating:
         new = seen.change.new

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import io
 import json
+from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote_plus
+
+from stateguard.credentials import is_secret_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -93,6 +96,23 @@ class RequestData:
             self._tokens = frozenset(text for text in found if len(text) >= SHORTEST)
         return self._tokens
 
+    def credentials(self) -> frozenset[str]:
+        """Every cookie, every ``Authorization`` and every value whose name says that it is a credential."""
+        found: set[str] = set()
+        body = b"".join(self._body) or _wsgi_body(self.environ)
+        fields = list(parse_qsl(_text(self._query)))
+        for raw_name, raw_value in self._pairs():
+            name, value = _text(raw_name).lower(), _text(raw_value)
+            if name == "cookie":
+                found.update(part.partition("=")[2].strip() for part in value.split(";"))
+            elif name == "authorization":
+                found.update((value, value.partition(" ")[2]))
+                found.update(_basic(value))
+            fields.append((name, value))
+        fields += _body_fields(body[:BODY])
+        found.update(value for name, value in fields if is_secret_name(name))
+        return frozenset(text for text in found if len(text) >= SHORTEST)
+
     def client(self) -> str:
         """The address that the request came from, or ``""``."""
         client = self._client
@@ -139,6 +159,38 @@ def _text(raw: Any) -> str:
     if type(raw) is bytes:
         return raw.decode("latin-1")
     return raw if type(raw) is str else ""
+
+
+def _basic(authorization: str) -> list[str]:
+    """The password, and the pair with its name, of ``Basic`` credentials."""
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return []
+    try:
+        pair = b64decode(encoded, validate=True).decode("utf-8", "replace")
+    except ValueError:
+        return []
+    return [pair, pair.partition(":")[2]]
+
+
+def _body_fields(body: bytes) -> list[tuple[str, str]]:
+    """Names and texts of a form or of a JSON object, nested ones too."""
+    text = body.decode("utf-8", "replace")
+    if text[:1] not in ("{", "["):
+        return parse_qsl(text) if "=" in text and "\n" not in text else []
+    try:
+        todo: list[Any] = [json.loads(text)]
+    except (ValueError, RecursionError):
+        return []
+    found: list[tuple[str, str]] = []
+    while todo and len(found) < VALUES:
+        value = todo.pop()
+        if type(value) is dict:
+            found += [(name, one) for name, one in value.items() if type(one) is str]
+            todo.extend(value.values())
+        elif type(value) is list:
+            todo.extend(value)
+    return found
 
 
 def _body_strings(body: bytes) -> set[str]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from threading import get_ident
 from typing import TYPE_CHECKING
 
+from stateguard.credentials import without
 from stateguard.leak import SUSPECTS, Leak, RequestInfo
 from stateguard.report.advice import advise
 
@@ -80,8 +81,12 @@ class Judge:
         suspects: tuple[RequestInfo, ...] = ()
         if sole is None:
             suspects = tuple(request.info for request in candidates[:SUSPECTS])
+        path, before, after = seen.path, change.before, change.after
+        if self._watcher.shows_values:
+            secrets = frozenset[str]().union(*(one.data.credentials() for one in candidates if one.data))
+            path, before, after = (without(text, secrets) for text in (path, before, after))
         return Leak(
-            path=seen.path,
+            path=path,
             kind=change.kind,
             severity=severity,
             reason=reason,
@@ -89,8 +94,8 @@ class Judge:
             confidence=confidence,
             suspects=suspects,
             location=location,
-            before=change.before,
-            after=change.after,
+            before=before,
+            after=after,
             before_hash=change.before_hash,
             after_hash=change.after_hash,
             root=seen.root,

@@ -12,6 +12,7 @@ from collections import deque
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from stateguard.credentials import HIDDEN, is_secret_name, looks_like_credential
 from stateguard.watch.content import fingerprint, own_dict, referents, settled
 from stateguard.watch.kinds import Kind, TypeInfo, TypeTable, is_a, module_of, mro, qualname
 from stateguard.watch.standin import StandIn, content_mark
@@ -217,6 +218,8 @@ class Digester:
     def _shown(self, value: Any, depth: int) -> str:
         atom = type(value)
         if atom is str or atom is bytes:
+            if looks_like_credential(value):
+                return HIDDEN
             return repr(value[:80]) + ("..." if len(value) > 80 else "")
         if atom is int and value.bit_length() > 256:
             return f"{hex(value)[:77]}..."  # in decimal, it takes long, and is forbidden from 4,300 digits on
@@ -231,7 +234,7 @@ class Digester:
             inner = ", ".join(self._shown(v, depth - 1) for v in values[:8])
         else:
             inner = ", ".join(
-                f"{self._shown(k, 0)}: {'<redacted>' if is_secret_name(k) else self._shown(v, depth - 1)}"
+                f"{self._shown(k, 0)}: {HIDDEN if is_secret_name(k) else self._shown(v, depth - 1)}"
                 for k, v in zip(keys[:8], values[:8], strict=True)
             )
         more = f", ... {len(values) - 8} more" if len(values) > 8 else ""
@@ -240,28 +243,6 @@ class Digester:
 
 
 _BRACKETS = {Kind.LIST: ("[", "]"), Kind.DICT: ("{", "}"), Kind.SET: ("{", "}"), Kind.TUPLE: ("(", ")")}
-
-_SECRETS = (
-    "password",
-    "passwd",
-    "secret",
-    "token",
-    "api_key",
-    "apikey",
-    "authorization",
-    "cookie",
-    "credential",
-)
-
-
-def is_secret_name(name: object) -> bool:
-    """Whether a key or attribute name says that its value is a credential, never to be shown."""
-    if type(name) is bytes:
-        name = name.decode("latin-1")
-    if type(name) is not str:
-        return False
-    plain = name.lower().replace("-", "_")
-    return any(word in plain for word in _SECRETS) or plain in ("auth", "pwd", "session_id", "sid")
 
 
 def _count(n: int, noun: str) -> str:

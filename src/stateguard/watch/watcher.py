@@ -10,6 +10,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from stateguard.credentials import HIDDEN, names_a_secret
 from stateguard.watch.chain import application_chain
 from stateguard.watch.diff import Describer, RawChange
 from stateguard.watch.digest import Digester
@@ -32,6 +33,14 @@ _module_dict: Callable[[types.ModuleType], dict[str, Any]] = vars(types.ModuleTy
 
 def _is_importing(members: dict[str, Any]) -> bool:
     return bool(getattr(members.get("__spec__"), "_initializing", False))
+
+
+def _hidden(value: Any) -> str:
+    return HIDDEN
+
+
+def _secret(preview: str) -> str:
+    return preview if preview in ("absent", "None") else HIDDEN
 
 
 class Seen(NamedTuple):
@@ -67,7 +76,7 @@ class Watcher:
         self._first_party = first_party()
         self.table = TypeTable(self.is_watched, {**SURFACES, **(surfaces or {})})
         self.digester = Digester(self.table, show_values)
-        self._show = show_values
+        self._show = self.shows_values = show_values
         self._known: dict[str, bool] = {}
         self._objects: list[tuple[Any, str]] = []
         self._modules_seen = 0
@@ -206,7 +215,10 @@ class Watcher:
             old, new = before.get(name), after.get(name)
             if old is new or (type(old) is str and type(new) is str and old == new):
                 continue
-            preview, digest = self.digester.preview, self.digester.digest
+            preview: Callable[[Any], str] = self.digester.preview
+            digest = self.digester.digest
+            if self._show and names_a_secret(name):
+                preview = _hidden
             change = RawChange(
                 "", "setting changed", preview(old), preview(new), digest(old), digest(new), old, new
             )
@@ -232,6 +244,8 @@ class Watcher:
             for change in changes:
                 whole = path + change.suffix
                 own = whole if names else root
+                if self._show and names_a_secret(whole):
+                    change.before, change.after = map(_secret, (change.before, change.after))
                 found.append(Seen(whole, own, change, difference.node, difference.fresh, difference))
         return found
 
@@ -262,7 +276,9 @@ class Watcher:
                 if where is None:
                     continue
                 path = f"{where[0]}.{name}"
-                preview = self.digester.preview
+                preview: Callable[[Any], str] = self.digester.preview
+                if self._show and names_a_secret(path):
+                    preview = _hidden
                 change = RawChange(
                     "",
                     "left behind",
