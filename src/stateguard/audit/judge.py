@@ -67,6 +67,8 @@ _KEYED = re.compile(r"(?<!!)\[\]")
 _CACHE_NAMES = re.compile(r"cache|(?<![a-z])lru|memoi[sz]e", re.IGNORECASE)
 _EMPTY = (("k:none",), ("n:list",), ("n:dict",), ("n:set",))
 _NOTE_ROLES = frozenset({"counter", "lazy", "memo", "registration", "tasks", "idle", "sum", "pool"})
+_BOUNDED = frozenset({"memo", "cache", "seen", "reset", "paired", "counter", "lazy"})
+"""What a cache with eviction does: filled after a look, and something is taken out again."""
 _LOW_ROLES = frozenset({"reset", "keyed", "seen", "paired", "cache"})
 
 
@@ -103,6 +105,9 @@ class Judge:
         if any(v.role == "pool" for v in found):
             return [replace(v, severity="note") if v.role == "paired" else v for v in found]
         if all(v.role == "paired" for v in found):  # connections, tasks: in while they live, then out again
+            return [replace(v, severity="note") for v in found]
+        roles = {v.role for v in found}
+        if removes and roles & {"memo", "cache"} and roles <= _BOUNDED:
             return [replace(v, severity="note") for v in found]
         if all(v.role in ("reset", "paired") for v in found) and not any(_adds(w) for w in writes):
             return [replace(v, severity="note") for v in found]
@@ -186,13 +191,18 @@ class Judge:
             return "tasks"
         if removes and (one.how in REMOVERS or self._live(one.taint, one.value)):
             return "paired"
+        if one.op == "item" and not one.key and not one.taint and one.value == ("k:num",):
+            return "counter"
         if one.op in ("item", "item+") and not one.key:
             return "keyed"
         if one.how == "setdefault" and not one.key:
             return "keyed"
         if _KEYED.search(write.place.path) and not self._fixed_members(write.place):
             return "keyed"
-        if _CACHE_NAMES.search(f"{write.place.name} {facts.owner} {write.place.owner.rpartition(':')[2]}"):
+        constant = one.op == "item" and bool(one.key) and bool(holds)
+        if not constant and _CACHE_NAMES.search(
+            f"{write.place.name} {facts.owner} {write.place.owner.rpartition(':')[2]}"
+        ):
             return "cache"
         return "plain"
 

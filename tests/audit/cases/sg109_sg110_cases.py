@@ -25,6 +25,20 @@ def untouched():  # finding: SG109
 
 
 @lru_cache
+def only_read():
+    return {"a": 1}
+
+
+def reader():
+    table = only_read()
+    return table["a"], sorted(only_read()), len(table)
+
+
+def handed_on():
+    return untouched()
+
+
+@lru_cache
 def double(n):
     return n * 2
 
@@ -48,7 +62,7 @@ def handle(model):
     options["model"] = model  # finding: SG109
     listed = names(3)
     listed += [model]  # finding: SG109
-    mine = dict(untouched())
+    mine = dict(only_read())
     mine["a"] = 1
     return options, get_settings().debug, double(2), frozen()
 

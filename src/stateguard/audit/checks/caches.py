@@ -21,6 +21,12 @@ _REQUEST_SOURCES = (
     "starlette_context.",
     "django_currentuser.",
 )
+_READERS = frozenset(
+    {"len", "str", "repr", "list", "dict", "set", "tuple", "sorted", "frozenset", "iter", "enumerate", "any",
+     "all", "sum", "min", "max", "zip", "map", "filter", "reversed", "bool", "isinstance", "join", "update",
+     "extend", "next", "print", "dumps"}
+)  # fmt: skip
+"""Callables that read what they are given, or copy from it."""
 MAX_DEPTH = 3
 
 
@@ -90,11 +96,28 @@ def declared(context: Context, claimed: set[str]) -> Iterator[Declared]:
                 facts.column,
                 facts.qual,
                 f"`{facts.name}` is cached and returns a {kind}: every caller gets the same one",
-                "low" if served else "note",
+                "low" if served and _handed_on(context, function) else "note",
                 "medium",
                 note="no caller was seen to change it",
                 reach_key=function.key,
             )
+
+
+def _handed_on(context: Context, function: Function) -> bool:
+    """Whether somebody out of sight gets the cached object: no caller is known, or one passes it on."""
+    sites = [s for s in context.graph.callers.get(function.key, ()) if s.call >= 0]
+    if not sites:
+        return True
+    for site in sites:
+        caller = context.program.functions[site.caller].facts
+        result = f"{caller.calls[site.call].callee}({site.call})"
+        if result in caller.returns or any(result in w.value for w in caller.writes):
+            return True
+        for call in caller.calls:
+            name = call.callee.replace(":", ".").rpartition(".")[2]
+            if name not in _READERS and any(result in refs for refs in (*call.args, *call.kwargs.values())):
+                return True
+    return False
 
 
 def _reads_request(context: Context, start: Function) -> str:
