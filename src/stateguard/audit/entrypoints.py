@@ -8,75 +8,34 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from stateguard.audit.facts import MODULE_BODY, Call, ClassFacts, FunctionFacts, ModuleFacts
+from stateguard.audit.frameworks import (
+    APPLICATION_PARAMETERS,
+    COMMAND_MODULES,
+    CONSUMER_BASES,
+    CONSUMER_METHODS,
+    EVENT_CALLS,
+    EVENT_LIBRARIES,
+    EVENTS,
+    FALCON_METHODS,
+    HANDLER_CALLS,
+    HOOKS,
+    MIDDLEWARE_BASES,
+    MIDDLEWARE_METHODS,
+    RESOLVER_BASES,
+    RESOLVER_DECORATORS,
+    ROUTE_CALLS,
+    ROUTE_DECORATORS,
+    STARTUP,
+    STARTUP_NAMES,
+    TASKS,
+    TOOLS,
+    UPPER_METHODS,
+    VERBS,
+    VIEW_BASES,
+    VIEW_METHODS,
+)
 from stateguard.audit.program import Place, Program
 from stateguard.audit.resolve import Resolver
-
-_VERBS = {"get", "post", "put", "patch", "delete", "head", "options", "trace"}
-_ROUTE_DECORATORS = {"route", "api_route", "add_route", "websocket", "websocket_route", "sse", "expose"}
-_HOOKS = {
-    "before_request", "after_request", "teardown_request", "before_app_request", "after_app_request",
-    "teardown_appcontext", "errorhandler", "app_errorhandler", "exception_handler", "context_processor",
-    "app_context_processor", "url_value_preprocessor", "user_loader", "request_loader", "middleware",
-    "on_request", "on_response", "before_websocket", "after_websocket",
-}  # fmt: skip
-_TOOLS = {
-    "tool", "tool_plain", "function_tool", "call_tool", "list_tools", "resource", "prompt", "read_resource",
-    "get_prompt", "system_prompt", "output_validator", "agent_tool", "kernel_function", "tool_node",
-    "on_message", "on_chat_start", "on_chat_end", "register_function", "completion",
-}  # fmt: skip
-_TASKS = {"task", "shared_task", "actor", "job", "periodic_task", "subscriber", "function_name"}
-_EVENTS = {"on_message", "event", "message", "action", "shortcut", "receiver", "connect"}
-_STARTUP = {
-    "on_startup", "on_shutdown", "startup", "shutdown", "before_first_request", "before_serving",
-    "after_serving", "while_serving", "fixture", "command", "callback", "group", "cli", "lifespan",
-    "listener", "before_server_start", "after_server_stop", "hookimpl", "setup",
-}  # fmt: skip
-_ROUTE_CALLS = {
-    "Route", "WebSocketRoute", "APIRoute", "APIWebSocketRoute", "add_route", "add_api_route",
-    "add_websocket_route",
-    "add_api_websocket_route", "add_url_rule", "path", "re_path", "url", "add_get", "add_post", "add_put",
-    "add_delete", "add_patch", "add_view", "Rule", "Mount", "add_exception_handler", "add_task",
-}  # fmt: skip
-_VIEW_BASES = {
-    "HTTPEndpoint", "WebSocketEndpoint", "MethodView", "View", "APIView", "ViewSet", "ModelViewSet",
-    "GenericViewSet",
-    "GenericAPIView", "TemplateView", "ListView", "DetailView", "FormView", "CreateView", "UpdateView",
-    "DeleteView", "RedirectView", "RequestHandler", "WebSocketHandler", "Resource", "HTTPMethodView",
-    "BaseHTTPRequestHandler", "SimpleHTTPRequestHandler", "ReadOnlyModelViewSet", "JupyterHandler",
-    "APIHandler",
-}  # fmt: skip
-_VIEW_METHODS = _VERBS | {
-    "dispatch", "dispatch_request", "list", "create", "retrieve", "update", "partial_update", "destroy",
-    "on_connect", "on_receive", "on_disconnect", "prepare", "on_finish", "on_message", "on_close", "open",
-    "form_valid", "form_invalid", "get_queryset", "get_context_data", "get_object", "perform_create",
-    "perform_update", "do_GET", "do_POST", "do_PUT", "do_DELETE", "do_HEAD", "do_PATCH", "do_OPTIONS",
-}  # fmt: skip
-_UPPER_METHODS = {"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"}
-"""What web.py and CherryPy call."""
-_FALCON_METHODS = {
-    "on_get",
-    "on_post",
-    "on_put",
-    "on_patch",
-    "on_delete",
-    "on_head",
-    "on_options",
-    "on_websocket",
-}
-_MIDDLEWARE_METHODS = {
-    "dispatch", "process_request", "process_response", "process_view", "process_exception",
-    "process_template_response", "process_resource", "process_startup", "__call__", "on_call_tool",
-    "on_message",
-}  # fmt: skip
-_MIDDLEWARE_BASES = {"BaseHTTPMiddleware", "MiddlewareMixin", "Middleware", "BaseMiddleware"}
-_APPLICATION_PARAMETERS = {"app", "application", "get_response", "inner", "next_app", "wrapped"}
-_COMMAND_MODULES = {"cli", "__main__", "manage", "management", "commands", "scripts", "console"}
-_STARTUP_NAMES = {
-    "__init_subclass__", "__set_name__", "__class_getitem__", "__prepare__", "ready", "includeme",
-    "setup_module",
-    "pytest_configure", "conftest", "__del__", "__reduce__", "__getstate__", "__setstate__", "handle",
-    "add_arguments",
-}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -94,12 +53,14 @@ def find(program: Program, resolver: Resolver) -> EntryPoints:
     found = EntryPoints()
     for function in program.functions.values():
         module, facts = function.module, function.facts
-        _by_decorator(found, function.key, facts)
+        _by_decorator(found, module, function.key, facts)
         _by_signature(program, found, function.key, facts)
         for call in facts.calls:
             last = call.callee.replace(":", ".").rpartition(".")[2]
-            if last in _ROUTE_CALLS:
+            if last in ROUTE_CALLS or (last in VERBS and call.text.startswith("/") and len(call.args) > 1):
                 _registered(program, resolver, found, module, facts, call, last)
+            elif last in HANDLER_CALLS or (last in EVENT_CALLS and _imports(module, *EVENT_LIBRARIES)):
+                _handled(program, resolver, found, module, facts, call)
             elif last in ("add_middleware", "Middleware", "middleware"):
                 _middleware(program, resolver, found, module, facts, call)
             elif "lifespan" in call.kwargs or "on_startup" in call.kwargs or last == "Process":
@@ -109,7 +70,7 @@ def find(program: Program, resolver: Resolver) -> EntryPoints:
     for module in program.modules.values():
         for one in module.classes.values():
             _by_class(program, found, module, one)
-        if module.has_main or "pytest" in module.imports or _COMMAND_MODULES & set(module.name.split(".")):
+        if module.has_main or "pytest" in module.imports or COMMAND_MODULES & set(module.name.split(".")):
             _commands(found, module)
     _only_long_lived(program, resolver, found)
     return found
@@ -117,7 +78,7 @@ def find(program: Program, resolver: Resolver) -> EntryPoints:
 
 def _commands(found: EntryPoints, module: ModuleFacts) -> None:
     """Functions of command-line modules start programs; what a request reaches is found from its own side."""
-    everything = "pytest" in module.imports or bool(_COMMAND_MODULES & set(module.name.split(".")))
+    everything = "pytest" in module.imports or bool(COMMAND_MODULES & set(module.name.split(".")))
     for qual, facts in module.functions.items():
         if qual != MODULE_BODY and not facts.parent and (everything or facts.name == "main"):
             key = f"{module.name}:{qual}"
@@ -154,37 +115,45 @@ def _wraps_application(program: Program, module: str, qual: str) -> bool:
     if init is None:
         return False
     params = program.functions[init.key].facts.params[1:3]
-    return any(p in _APPLICATION_PARAMETERS or p.endswith("_app") for p in params)
+    return any(p in APPLICATION_PARAMETERS or p.endswith("_app") for p in params)
 
 
-def _by_decorator(found: EntryPoints, key: str, facts: FunctionFacts) -> None:
+def _by_decorator(found: EntryPoints, module: ModuleFacts, key: str, facts: FunctionFacts) -> None:
     for decorator in facts.decorators:
         dotted = decorator.ref[2:]
         last = dotted.rpartition(".")[2]
         has_base = "." in dotted
-        if last in _VERBS and has_base and decorator.called:
+        path = decorator.called and decorator.text.startswith("/")
+        if last in VERBS and decorator.called and (has_base or path or _imports(module, "litestar")):
             found.requests[key] = f"{last.upper()} {decorator.text or facts.name}"
         elif last in ("route", "api_route") and (has_base or decorator.called):
             found.requests[key] = f"{decorator.methods or 'GET'} {decorator.text or facts.name}"
         elif last in ("websocket", "websocket_route") and has_base:
             found.requests[key] = f"websocket {decorator.text or facts.name}"
-        elif last in _ROUTE_DECORATORS:
+        elif last in ROUTE_DECORATORS:
             found.requests[key] = f"route {decorator.text or facts.name}"
         elif last in ("api_view", "csrf_exempt", "login_required", "require_POST", "require_GET"):
             found.requests.setdefault(key, f"view {facts.name}")
         elif (last == "on_event" and decorator.text in ("startup", "shutdown")) or (
-            last in _STARTUP and not facts.owner
+            last in STARTUP and not facts.owner and not (last == "callback" and _imports(module, "dash"))
         ):
             found.startup.add(key)
-        elif last in _HOOKS and (has_base or decorator.called):
+        elif last == "callback" and decorator.called and _imports(module, "dash"):
+            found.requests[key] = f"callback {facts.name}"
+        elif last in RESOLVER_DECORATORS and _imports(module, "strawberry", "ariadne"):
+            found.requests[key] = f"GraphQL {facts.name}"
+        elif last in HOOKS and (has_base or decorator.called):
             found.requests[key] = f"{last} hook {facts.name}"
-        elif last in _TOOLS and not facts.owner:
+        elif last in TOOLS and not facts.owner:
             found.requests[key] = f"tool {decorator.text or facts.name}"
-        elif last in _TASKS and not facts.owner:
+        elif last in TASKS and not facts.owner:
             found.requests[key] = f"task {facts.name}"
-        elif last in _EVENTS and has_base and decorator.called and not facts.owner:
+        elif has_base and (
+            (last in EVENTS and not facts.owner and (decorator.called or last == "event"))
+            or (last == "on" and decorator.called)
+        ):
             found.requests[key] = f"event {decorator.text or facts.name}"
-        elif decorator.called and has_base and decorator.text.startswith("/"):
+        elif path and has_base:
             found.requests[key] = f"{last} {decorator.text}"
         else:
             continue
@@ -210,9 +179,10 @@ def _by_signature(program: Program, found: EntryPoints, key: str, facts: Functio
             inner = f"{key.partition(':')[0]}:{ref[2:]}"
             if ref[:2] == "d:" and inner in program.functions:
                 found.requests.setdefault(inner, f"middleware {facts.name}")
-    elif facts.name in ("lambda_handler",) and len(params) == 2:
+    elif params[:2] == ["event", "context"] and not facts.owner and not facts.parent:
         found.requests.setdefault(key, f"Lambda handler {facts.name}")
-    elif facts.name in _STARTUP_NAMES and facts.owner and key not in found.requests:
+        found.handlers.add(key)
+    elif facts.name in STARTUP_NAMES and facts.owner and key not in found.requests:
         owner = facts.owner.rpartition(".")[2]
         expected = {"handle": owner == "Command", "ready": owner.endswith("Config")}
         if expected.get(facts.name, True):
@@ -238,10 +208,12 @@ def _registered(
         "add_websocket_route": "websocket",
         "APIWebSocketRoute": "websocket",
     }
+    if last in VERBS:
+        kind[last] = last.upper()
     verb = kind.get(last, call.methods or ("GET" if last in ("Route", "add_get") else "route"))
     if last == "add_task":
         verb = "background task"
-    if last.startswith("add_") and last[4:] in _VERBS:
+    if last.startswith("add_") and last[4:] in VERBS:
         verb = last[4:].upper()
     for ref in refs:
         if ref[0] not in "gdmpf":
@@ -253,13 +225,37 @@ def _registered(
             _register(program, found, place, label or f"{verb} {place.name}")
 
 
+def _handled(
+    program: Program,
+    resolver: Resolver,
+    found: EntryPoints,
+    module: ModuleFacts,
+    facts: FunctionFacts,
+    call: Call,
+) -> None:
+    """A function given to a server of connections, a bot or a component of a page."""
+    last = call.callee.replace(":", ".").rpartition(".")[2]
+    given = [*call.args, *(call.kwargs.get(name, ()) for name in ("fn", "callback", "handler"))]
+    for refs in given:
+        for ref in refs:
+            if ref[0] in "gdmpf" and ref[-1] != ")":
+                for place in resolver.resolve(module, facts, ref):
+                    if place.kind in "FB":
+                        _register(program, found, place, f"{last} {call.text or place.name}")
+
+
+def _imports(module: ModuleFacts, *packages: str) -> bool:
+    """Whether the module imports one of these packages."""
+    return any(d.partition(".")[0] in packages for names in module.imports.values() for d in names)
+
+
 def _register(program: Program, found: EntryPoints, place: Place, label: str) -> None:
     if place.kind in "FB" and not place.path and place.key in program.functions:
         found.requests.setdefault(place.key, label)
         found.handlers.add(place.key)
     elif place.kind == "C":
         for _, qual in program.class_facts(place).methods.items():
-            if qual.rpartition(".")[2] in _VIEW_METHODS | _FALCON_METHODS | {"__call__", "view"}:
+            if qual.rpartition(".")[2] in VIEW_METHODS | FALCON_METHODS | {"__call__", "view"}:
                 found.requests.setdefault(f"{place.owner}:{qual}", label)
 
 
@@ -283,7 +279,7 @@ def _mark_middleware(program: Program, found: EntryPoints, owner: str, facts: Cl
     for base_module, one in program.mro(owner, facts.qual):
         found.middleware.add(f"{base_module.name}:{one.qual}")
         for name, qual in one.methods.items():
-            if name in _MIDDLEWARE_METHODS:
+            if name in MIDDLEWARE_METHODS:
                 found.requests.setdefault(f"{base_module.name}:{qual}", f"middleware {facts.qual}")
 
 
@@ -315,22 +311,47 @@ def _hook_call(
 def _by_class(program: Program, found: EntryPoints, module: ModuleFacts, facts: ClassFacts) -> None:
     bases = {b.rpartition(".")[2] for b in program.external_bases(module.name, facts.qual)}
     names = {one.qual for _, one in program.mro(module.name, facts.qual)}
-    if bases & _MIDDLEWARE_BASES:
+    if bases & MIDDLEWARE_BASES:
         _mark_middleware(program, found, module.name, facts)
     init = facts.methods.get("__init__")
     if init and "__call__" in facts.methods:
         params = module.functions[init].params
         if params[1:2] == ["get_response"]:
             _mark_middleware(program, found, module.name, facts)
-    is_view = bool((bases | names) & _VIEW_BASES)
+    kind = _class_kind(bases, names, facts.qual)
     for name, qual in facts.methods.items():
         key = f"{module.name}:{qual}"
-        if (is_view and name in _VIEW_METHODS) or name in _FALCON_METHODS | _UPPER_METHODS:
-            verb = name.removeprefix("on_").removeprefix("do_").upper()
-            label = f"{verb} {facts.qual}" if verb.lower() in _VERBS else f"view {facts.qual}.{name}"
+        label = _method_label(module, facts, name, kind)
+        if label:
             found.requests.setdefault(key, label)
+            found.handlers.add(key)
         elif name == "handle" and "BaseCommand" in bases:
             found.startup.add(key)
+
+
+def _class_kind(bases: set[str], names: set[str], qual: str) -> str:
+    """What a framework makes of a class, empty when it is none of its kinds."""
+    if (bases | names) & VIEW_BASES:
+        return "view"
+    if bases & CONSUMER_BASES:
+        return "consumer"
+    if any(one.endswith("Servicer") for one in {*bases, qual}):
+        return "servicer"
+    return "resolver" if bases & RESOLVER_BASES else ""
+
+
+def _method_label(module: ModuleFacts, facts: ClassFacts, name: str, kind: str) -> str:
+    """What reaches a method of such a class, empty when nothing does."""
+    if (kind == "view" and name in VIEW_METHODS) or name in FALCON_METHODS | UPPER_METHODS:
+        verb = name.removeprefix("on_").removeprefix("do_").upper()
+        return f"{verb} {facts.qual}" if verb.lower() in VERBS else f"view {facts.qual}.{name}"
+    if kind == "servicer" and module.functions[facts.methods[name]].params[1:3] == ["request", "context"]:
+        return f"RPC {facts.qual}.{name}"
+    if kind == "consumer" and (name in CONSUMER_METHODS or name.startswith("on_")):
+        return f"event {facts.qual}.{name}"
+    if kind == "resolver" and (name.startswith("resolve_") or name == "mutate"):
+        return f"GraphQL {facts.qual}.{name}"
+    return ""
 
 
 __all__ = ["MODULE_BODY", "EntryPoints", "find"]
