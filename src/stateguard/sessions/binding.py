@@ -191,7 +191,7 @@ def bind(
         if iscoroutinefunction(function):
             raise ConfigError(
                 f"{name}= is a coroutine function: give a plain function of the request (headers, cookies, "
-                "native), and let what has to wait, such as authentication, run in a middleware around this one"
+                "native), and let what has to wait (authentication) run in a middleware around this one"
             )
     if on_store_error not in {"fail", "fresh"}:
         raise ConfigError(f"on_store_error={on_store_error!r}: use 'fail' or 'fresh'")
