@@ -14,15 +14,20 @@ from werkzeug.local import LocalProxy
 
 from stateguard import current_scope, open_scope, scoped
 
-NUMBER = 100_000
+NUMBER = 2_000
+"""Of one measurement: some milliseconds, so that the best of many falls into an undisturbed moment."""
+
+ROUNDS = 200
 OPERATIONS = ("x[0]", "len(x)", "3 in x", "x == plain", "isinstance(x, list)", "x.append(4); x.pop()")
 
 HISTORY = scoped(list)
 
 
-def best(code: str, **names: object) -> float:
-    """Seconds of one run of ``code``, the best of five."""
-    return min(timeit.repeat(code, globals=names, number=NUMBER, repeat=5)) / NUMBER
+def best(code: str, *worlds: dict[str, object]) -> list[float]:
+    """Seconds that one run of ``code`` takes in each of the worlds, measured in turn, the best of many."""
+    timers = [timeit.Timer(code, globals=names) for names in worlds]
+    rounds = [[timer.timeit(NUMBER) / NUMBER for timer in timers] for _ in range(ROUNDS)]
+    return [min(column) for column in zip(*rounds, strict=True)]
 
 
 def import_time(module: str) -> float:
@@ -39,7 +44,7 @@ def main() -> None:
         scope.leave(token)
         scope.close()
 
-    print(f"open + enter + leave + close: {best('cycle()', cycle=cycle) * 1e6:.2f} us")
+    print(f"open + enter + leave + close: {best('cycle()', {'cycle': cycle})[0] * 1e6:.2f} us")
     with open_scope() as scope:
         plain = [1, 2, 3]
         HISTORY.extend(plain)
@@ -48,7 +53,7 @@ def main() -> None:
         theirs = LocalProxy(lambda: current_scope().values[key])
         print(f"{'operation':24}{'plain':>9}{'scoped':>18}{'LocalProxy':>20}")
         for code in OPERATIONS:
-            base, ours, other = (best(code, x=x, plain=plain) for x in (plain, HISTORY, theirs))
+            base, ours, other = best(code, *({"x": x, "plain": plain} for x in (plain, HISTORY, theirs)))
             print(
                 f"{code:24}{base * 1e9:6.0f} ns{ours * 1e9:8.0f} ns ({ours / base:4.1f}x)"
                 f"{other * 1e9:9.0f} ns ({other / base:4.1f}x)"
