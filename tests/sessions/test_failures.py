@@ -13,6 +13,7 @@ import time
 import flask
 import httpx
 import pytest
+import trio
 from fastapi import FastAPI, HTTPException, WebSocket
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.testclient import TestClient
@@ -272,3 +273,51 @@ def test_a_client_that_leaves_mid_stream_does_not_undo_what_was_said(kind, tmp_p
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait(10)
+
+
+def test_under_trio(store):
+    """Requests and a websocket with tasks of its own, served by trio: as hypercorn does with ``-k trio``."""
+
+    async def app(scope, receive, send):
+        if scope["type"] == "http":
+            session().add_message("user", scope["path"])
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"ok"})
+            return
+        await receive()
+        await send({"type": "websocket.accept"})
+
+        async def write(name):
+            for number in range(3):
+                session().add_message("assistant", f"{name}{number}")
+                await send({"type": "websocket.send", "text": name})
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write, "a")
+            nursery.start_soon(write, "b")
+
+    guarded = ASGIGuard(app, mode="scope-only", store=store, session_id=lambda request: "c")
+
+    async def main():
+        sent = []
+
+        async def send(message):
+            sent.append(message["type"])
+
+        async def receive():
+            return {"type": "websocket.connect"}
+
+        await guarded({"type": "http", "path": "/1", "headers": []}, receive, send)
+        await guarded({"type": "websocket", "path": "/", "headers": []}, receive, send)
+        with trio.move_on_after(0):  # cancelled at the first chance: in the middle of it
+            await guarded({"type": "http", "path": "/2", "headers": []}, receive, send)
+        await guarded({"type": "http", "path": "/3", "headers": []}, receive, send)
+        return sent
+
+    sent = trio.run(main)
+    assert sent.count("websocket.send") == 6
+    found = texts(store)
+    assert found[0] == "/1"
+    assert sorted(text for text in found if text[0] != "/") == ["a0", "a1", "a2", "b0", "b1", "b2"]
+    assert found[-1] == "/3"
+    assert len(found) == len(set(found))
