@@ -6,14 +6,18 @@ import asyncio
 
 from anthropic.types import ToolParam
 
-from examples.chat_starlette.repaired.auth import current_user
+from examples.chat_starlette.repaired.auth import CURRENT_USER
+from stateguard import freeze
 
-TOOLS: tuple[ToolParam, ...] = (
-    {
-        "name": "look_up_orders",
-        "description": "The open orders of the customer who is asking.",
-        "input_schema": {"type": "object", "properties": {}},
-    },
+# REPAIRED: frozen at any depth. A tuple alone would let a request edit the dictionaries in it.
+TOOLS: tuple[ToolParam, ...] = freeze(
+    (
+        {
+            "name": "look_up_orders",
+            "description": "The open orders of the customer who is asking.",
+            "input_schema": {"type": "object", "properties": {}},
+        },
+    )
 )
 
 
@@ -22,7 +26,7 @@ async def run_tool(name: str, log: list[str] | None = None) -> tuple[str, list[s
     """Run one tool for the current customer; return its result and what was done so far."""
     log = [] if log is None else log
     await asyncio.sleep(0.01)  # the database
-    customer = current_user()
+    customer = CURRENT_USER.get()
     result = f"{customer.name} has one open order: {customer.order}."
     log.append(f"{name}: {result}")
     return result, log

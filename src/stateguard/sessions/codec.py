@@ -16,6 +16,7 @@ import json
 import math
 import typing
 import uuid
+import weakref
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Generic, TypeVar
@@ -65,7 +66,7 @@ class SessionCodec(Generic[T]):
     def __init__(self, factory: Callable[[], T], log: str | None = "history") -> None:
         self.factory = factory
         self.log = log
-        self._classes: dict[str, type] | None = None
+        self._classes: Mapping[str, type] | None = None
 
     def pack(self, session: T) -> tuple[dict[str, Any], list[Any] | None]:
         """The session's fields as a JSON-ready mapping, and its log apart, not packed yet.
@@ -117,12 +118,9 @@ class SessionCodec(Generic[T]):
                 unknown[name] = head.get(name)
         return unknown
 
-    def _known(self, session: T) -> dict[str, type]:
+    def _known(self, session: T) -> Mapping[str, type]:
         if self._classes is None:
-            found: dict[str, type] = {}
-            if not isinstance(session, dict):
-                _collect(type(session), found)
-            self._classes = found
+            self._classes = {} if isinstance(session, dict) else _named_in(type(session))
         return self._classes
 
 
@@ -149,6 +147,19 @@ def _read_fields(session: Any) -> dict[str, Any]:
             f"session_factory makes a {type(session).__name__}, which has no fields to store: use a "
             "dataclass, a pydantic model, a dict or a plain class"
         ) from None
+
+
+_known_classes: weakref.WeakKeyDictionary[type, Mapping[str, type]] = weakref.WeakKeyDictionary()
+
+
+def _named_in(kind: type) -> Mapping[str, type]:
+    """The classes that the annotations of ``kind`` name; read once, since that takes a third of a turn."""
+    found = _known_classes.get(kind)
+    if found is None:
+        collected: dict[str, type] = {}
+        _collect(kind, collected)
+        found = _known_classes[kind] = collected
+    return found
 
 
 def _collect(annotation: Any, found: dict[str, type]) -> None:
