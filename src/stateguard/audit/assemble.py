@@ -20,7 +20,7 @@ from stateguard.audit.checks import (
 )
 from stateguard.audit.checks.base import Claim, Context, Declared
 from stateguard.audit.effects import SharedWrite
-from stateguard.audit.judge import Verdict
+from stateguard.audit.judge import MILD_OPS, Verdict
 from stateguard.audit.sources import Sources
 from stateguard.audit.wording import default_replacement, does, function_name, scoped_replacement
 from stateguard.finding import Finding, Spot, WriteSite, sort_key
@@ -40,7 +40,6 @@ _FAMILIES = (
     closures.claim,
     instances.claim,
 )
-_MILD = ("stored", "returned")
 MANY_INSTANCES = 3
 """Instances of one class from which they are reported together."""
 MANY_ATTRIBUTES = 4
@@ -139,7 +138,7 @@ def _finding(context: Context, sources: Sources, group: _Group) -> Finding | Non
     claim = group.claim
     writes = [w for w in _distinct(group.writes) if context.judge.status(w) != "startup"]
     # That a default is also stored or returned adds nothing once it is seen to change.
-    writes = [w for w in writes if w.write.op not in _MILD] or writes
+    writes = [w for w in writes if w.write.op not in MILD_OPS] or writes
     if not writes:
         return None
     verdicts = context.judge.verdicts(writes, claim.numeric)
@@ -195,7 +194,7 @@ def _distinct(writes: list[SharedWrite]) -> Iterable[SharedWrite]:
 def _order(context: Context, pair: tuple[SharedWrite, Verdict]) -> tuple[object, ...]:
     write, verdict = pair
     function = context.program.functions[write.function]
-    mild = write.write.op in _MILD
+    mild = write.write.op in MILD_OPS
     return (
         -SEVERITIES.index(verdict.severity),
         verdict.status != "request",

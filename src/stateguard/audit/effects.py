@@ -139,13 +139,29 @@ class Effects:
     def _shared(
         self, place: Place, write: Write, function: str, root: str, chain: tuple[tuple[str, int], ...]
     ) -> None:
-        if place.kind in "IS":
+        if place.kind in "IS" or not self._dispatches(place, write, function, chain):
             return
         mark = (place._replace(receiver=None), write.line, write.column, write.op, function, root)
         if mark in self._seen:
             return
         self._seen.add(mark)
         self.shared.append(SharedWrite(place, write, function, root, chain))
+
+    def _dispatches(
+        self, place: Place, write: Write, function: str, chain: tuple[tuple[str, int], ...]
+    ) -> bool:
+        """Whether the object at ``place`` would run this method: its class may have one of its own."""
+        facts = self.program.functions[function].facts
+        own = "p:" + facts.self_name
+        if not chain or not facts.self_name or not write.ref.startswith(own) or "(" in write.ref:
+            return True
+        steps = write.ref[len(own) :]
+        if not place.path.endswith(steps) or self.program.functions[chain[-1][0]].facts.name == facts.name:
+            return True  # followed through something else, or called by the method that overrides it
+        owner = place._replace(path=place.path[: len(place.path) - len(steps)], receiver=None)
+        classes = self.resolver.classes(owner)
+        found = [self.program.find_method(k.owner, k.name, facts.name) for k in classes]
+        return not classes or any(method is None or method.key == function for method in found)
 
     def _propagate(self) -> None:
         queue = self._queue

@@ -63,8 +63,8 @@ MIDDLEWARE_BASES = {"BaseHTTPMiddleware", "MiddlewareMixin", "Middleware", "Base
 APPLICATION_PARAMETERS = {"app", "application", "get_response", "inner", "next_app", "wrapped"}
 COMMAND_MODULES = {"cli", "__main__", "manage", "management", "commands", "scripts", "console"}
 STARTUP_NAMES = {
-    "__init_subclass__", "__set_name__", "__class_getitem__", "__prepare__", "ready", "includeme",
-    "setup_module",
+    "__init_subclass__", "__init_subclass_with_meta__", "__set_name__", "__class_getitem__", "__prepare__",
+    "ready", "includeme", "setup_module",
     "pytest_configure", "conftest", "__del__", "__reduce__", "__getstate__", "__setstate__", "handle",
     "add_arguments",
 }  # fmt: skip

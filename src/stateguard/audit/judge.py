@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from stateguard.audit.effects import SharedWrite
-from stateguard.audit.facts import FunctionFacts
+from stateguard.audit.facts import FunctionFacts, Write
 from stateguard.audit.program import Place
 from stateguard.audit.reach import Reach
 from stateguard.audit.resolve import Resolver
@@ -67,6 +67,7 @@ _KEYED = re.compile(r"(?<!!)\[\]")
 _CACHE_NAMES = re.compile(r"cache|(?<![a-z])lru|memoi[sz]e", re.IGNORECASE)
 _EMPTY = (("k:none",), ("n:list",), ("n:dict",), ("n:set",))
 _NOTE_ROLES = frozenset({"counter", "lazy", "memo", "registration", "tasks", "idle", "sum", "pool"})
+MILD_OPS = frozenset({"stored", "returned"})
 _BOUNDED = frozenset({"memo", "cache", "seen", "reset", "paired", "counter", "lazy"})
 """What a cache with eviction does: filled after a look, and something is taken out again."""
 _LOW_ROLES = frozenset({"reset", "keyed", "seen", "paired", "cache"})
@@ -125,6 +126,8 @@ class Judge:
             severity = "note"
         elif role in _LOW_ROLES:
             severity = "low" if status == "request" or not self.reach.has_entries else "note"
+        elif _is_mild(write):
+            severity = "low"
         elif status == "request" and holds:
             severity = "critical"
         else:
@@ -162,6 +165,8 @@ class Judge:
             return "sum"
         if "o" in one.flags:  # ``X = X or make()``
             return "lazy"
+        if one.guard.startswith("once:") and self._sets_too(facts, one):
+            one = one._replace(guard="lazy")
         if one.guard in ("lazy", "memo"):
             if one.guard == "lazy" and holds and _REQUEST_NAMES.search(holds):
                 return "plain"
@@ -174,6 +179,8 @@ class Judge:
             return "seen"
         name = facts.name
         if status != "request" and (_REGISTRATION.search(name) or _is_decorator(facts)):
+            return "registration"
+        if status == "unknown" and self.reach.has_entries and name.startswith("set_") and not holds:
             return "registration"
         if one.value in _EMPTY and not one.taint and one.op in ("bind", "attr"):
             return "reset"
@@ -206,6 +213,14 @@ class Judge:
             return "cache"
         return "plain"
 
+    @staticmethod
+    def _sets_too(facts: FunctionFacts, write: Write) -> bool:
+        """Whether the function also sets what it looked at: ``if not ready: x = make(); ready = True``."""
+        sibling = write.guard.partition(":")[2]
+        if write.op in ("bind", "bind+"):
+            return any(w.op == "bind" and w.ref == "g:" + sibling for w in facts.writes)
+        return any(w.op == "attr" and w.ref == write.ref and w.key == sibling for w in facts.writes)
+
     def _fixed_members(self, place: Place) -> bool:
         """Whether the container holds objects made at import and no more: then its keys name no callers."""
         base = place._replace(path="", receiver=None)
@@ -225,6 +240,11 @@ class Judge:
         if not self.reach.has_entries:
             return "medium" if certain else "low"
         return "low"
+
+
+def _is_mild(write: SharedWrite) -> bool:
+    """Whether a default is only stored or returned: a hazard, while nobody is seen to change it."""
+    return write.write.op in MILD_OPS
 
 
 def _is_decorator(facts: FunctionFacts) -> bool:

@@ -184,7 +184,7 @@ class Values:
                 callee = Place("B", owner.name, init.qual)
                 given = self.argument(row.module, row.fn, callee, init, row.call, name)
                 found.extend(p for p in given if p.kind == "I" and not p.path)
-        elif place.kind == "I" and place.receiver is not None:
+        elif place.kind == "I" and not place.path and place.receiver is not None:
             site = self.program.functions[place.receiver.owner]
             call = site.facts.calls[int(place.receiver.name)]
             callee = Place("B", owner.name, init.qual)

@@ -30,7 +30,8 @@ class Context:
     entries: EntryPoints
     reach: Reach
     judge: Judge
-    lazy_targets: set[str] = field(default_factory=set)
+    class_writes: set[tuple[str, str]] = field(default_factory=set)
+    """Class attributes (``module:Class``, name) that some function sets; filled when first asked for."""
 
 
 @dataclass(frozen=True, slots=True)

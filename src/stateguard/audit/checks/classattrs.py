@@ -15,6 +15,7 @@ from stateguard.audit.checks.base import (
 from stateguard.audit.effects import SharedWrite
 from stateguard.audit.facts import MODULE_BODY
 from stateguard.audit.program import Place
+from stateguard.audit.values import ONLY_INSTANCE
 from stateguard.audit.walk.names import CERTAIN_MUTATORS
 
 
@@ -26,7 +27,7 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
     if place.kind == "C" and one.op in ATTRIBUTE_OPS:
         attribute = Place("A", place.key, one.key)
         return _claim(context, attribute, write, "shared by all instances and all requests")
-    if place.kind != "A":
+    if place.kind != "A" or not _has_value(context, place):
         return None
     base = place._replace(path="", receiver=None)
     kind = context.resolver.kind(place if "." in place.path else base)
@@ -43,6 +44,22 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
     if one.op in ATTRIBUTE_OPS and context.resolver.classes(place):
         return _claim(context, place, write, "one object for all instances and all requests")
     return None
+
+
+def _has_value(context: Context, place: Place) -> bool:
+    """Whether the class itself ever holds an object there, not only ``None`` for instances to replace."""
+    if place.name == ONLY_INSTANCE:
+        return True
+    owner, _, qual = place.owner.partition(":")
+    facts = context.program.modules[owner].classes.get(qual)
+    rows = facts.attrs.get(place.name, ()) if facts else ()
+    if any(binding.refs != ("k:none",) for binding in rows) or (facts and "__new__" in facts.methods):
+        return True
+    if not context.class_writes:
+        context.class_writes.update(
+            (w.place.key, w.write.key) for w in context.effects.shared if w.place.kind == "C"
+        )
+    return (place.owner, place.name) in context.class_writes
 
 
 def _made_per_request(context: Context, place: Place) -> bool:

@@ -49,6 +49,8 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
         return None
     if kind and one.op == "call" and one.how == "write":
         return None
+    if one.op == "iadd" and place.path and "n:list" not in one.value:
+        return None  # a member that may as well be a string, which ``+=`` makes anew
     target, label = step_target(base, one)
     what = f"one {_WORDS.get(kind, kind or 'object')} for all requests"
     member = _member_label(place, one)

@@ -37,7 +37,8 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
         and (one.op in ATTRIBUTE_OPS | CONTENT_OPS)
     ):
         rest = place.owner.removeprefix("flask.")
-        label = f"{rest}.{one.key}" if one.op in ATTRIBUTE_OPS else f"{rest}{place.path}"
+        path = _without_items(place.path)
+        label = f"{rest}{path}.{one.key}" if one.op in ATTRIBUTE_OPS else f"{rest}{path}"
         return Claim("SG107", "flask." + label, label, "state of the application, one for all requests")
     if place.kind not in "VL":
         return None
@@ -48,11 +49,15 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
         return None
     if one.op == "call" and not _STATE.match(place.path):
         return None
-    label = place.name + place.path.replace("[]", "") + (f".{one.key}" if one.op in ATTRIBUTE_OPS else "")
+    label = place.name + _without_items(place.path) + (f".{one.key}" if one.op in ATTRIBUTE_OPS else "")
     owner = place.owner.replace(":", ".")
     target = f"{owner}.{label}"
     what = "state of the application, one for all requests"
     return Claim("SG107", target, label, what, defined_at(context, base), defined_module=owner)
+
+
+def _without_items(path: str) -> str:
+    return path.replace("![]", "").replace("[]", "")
 
 
 def per_call(context: Context) -> Iterator[tuple[Claim, SharedWrite]]:
@@ -91,9 +96,7 @@ def per_call(context: Context) -> Iterator[tuple[Claim, SharedWrite]]:
                 continue
             seen.add(mark)
             label = (
-                "app"
-                + rest.replace("[]", "")
-                + (f".{one.key}" if one.op in ATTRIBUTE_OPS else f"[{one.key}]")
+                "app" + _without_items(rest) + (f".{one.key}" if one.op in ATTRIBUTE_OPS else f"[{one.key}]")
             )
             what = "state of the application, one for all requests"
             write = SharedWrite(Place("P", key, effect.param, path), one, effect.function, key, ())

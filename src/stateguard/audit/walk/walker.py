@@ -163,16 +163,23 @@ class Walker:
             )
 
     def guard_of(self, op: str, ref: str, how: str, key: str) -> str:
-        """``lazy`` or ``memo`` when the code first looked whether what it writes is already there."""
+        """``lazy`` or ``memo`` when the code first looked whether what it writes is already there.
+
+        ``once:ready`` when it looked at another name or attribute, ``ready``, beside what it writes.
+        """
         guards = self.guards
         if not guards:
             return ""
         ref = normal(ref)
         if op in ("bind", "bind+"):
-            return "lazy" if ref in guards else ""
+            siblings = [g for g in guards if g[:2] == "g:" and "." not in g and "[" not in g]
+            return "lazy" if ref in guards else f"once:{siblings[0][2:]}" if siblings else ""
         if op in ("attr", "attr+"):
             # ``ref`` itself in the guards: the attributes of what was just made because it was missing.
-            return "lazy" if {f"{ref}.{key}", f"{ref}.__dict__[]", ref} & set(guards) else ""
+            if {f"{ref}.{key}", f"{ref}.__dict__[]", ref} & set(guards):
+                return "lazy"
+            siblings = [g[len(ref) + 1 :] for g in guards if g.startswith(ref + ".")]
+            return f"once:{siblings[0]}" if siblings else ""
         if op in ("item", "item+"):
             return "memo" if ref + "[]" in guards or ref in guards else ""
         if op == "call" and ref in guards:
