@@ -1,10 +1,13 @@
 """Baseline, ``--diff``, cache and evidence."""
 
+import importlib
 import json
 import subprocess
+import sys
 
 import pytest
 
+from stateguard import Guard
 from stateguard.audit.evidence import confirm, read_evidence
 from stateguard.errors import ConfigError
 from stateguard.leak import Leak, Location
@@ -153,7 +156,7 @@ def test_evidence_confirms_findings_and_lists_what_was_missed(leak):
     (leak.root / "leaks.jsonl").write_text("".join(json.dumps(r.to_dict()) + "\n" for r in rows) + "\n")
     document = json.loads(leak.run("--evidence", "leaks.jsonl", "--format", "json").stdout)
     assert [f["confirmed"] for f in document["findings"]] == [2]
-    assert [m["path"] for m in document["missed"]] == ["lib.cache", "app.unknown"]
+    assert {m["path"] for m in document["missed"]} == {"lib.cache", "app.unknown"}
     text = leak.run("--evidence", "leaks.jsonl").stdout
     assert "seen at runtime 2×" in text
     assert "not found by the audit" in text
@@ -165,10 +168,34 @@ def test_missed_leaks_alone_fail_the_run(project):
     assert project.run("--evidence", "leaks.jsonl").exit_code == 1
 
 
-def test_bad_evidence_names_the_line(project):
-    path = project.write("leaks.jsonl", '{"path": "a"}\n[]\n')
-    with pytest.raises(ConfigError, match=r"leaks\.jsonl:2"):
-        read_evidence(path)
+def test_evidence_that_is_none_is_an_error_and_a_cut_line_is_not(project):
+    path = project.write("leaks/one.jsonl", '{"path": "a"}\n[]\n')
+    with pytest.raises(ConfigError, match=r"one\.jsonl is a recorded leak \(2 lines were read\)"):
+        read_evidence([path])
+    with pytest.raises(ConfigError, match="there is no file or directory"):
+        read_evidence([project.root / "nothing.jsonl"])
+    line = json.dumps(recorded("app.y", "app.py", 1).to_dict())
+    project.write("leaks/two.jsonl", f"{line}\n{line}\n{line[:40]}")
+    [leak] = read_evidence([project.root / "leaks"])
+    assert (leak.path, leak.line) == ("app.y", 1)
+
+
+def test_evidence_is_what_a_guard_has_written(project, monkeypatch):
+    """The whole way: a guarded application, its directory of leaks, the audit."""
+    project.write("evident.py", "HISTORY = []\n\n\ndef f(user):\n    HISTORY.append(user)\n")
+    monkeypatch.syspath_prepend(project.root)
+    module = importlib.import_module("evident")
+    guard = Guard(watch=["evident"], report_to=str(project.root / "leaks"), on_leak="log", locate="always")
+    try:
+        for number in range(3):
+            with guard.request(f"/f/{number}"):
+                module.f("ann")
+    finally:
+        guard.close()
+        del sys.modules["evident"]
+    document = json.loads(project.run("evident.py", "--evidence", "leaks", "--format", "json").stdout)
+    assert [(f["target"], f["confirmed"]) for f in document["findings"]] == [("evident.HISTORY", 3)]
+    assert document["missed"] == []
 
 
 def test_evidence_of_an_instance_matches_its_attribute(project):
@@ -176,5 +203,5 @@ def test_evidence_of_an_instance_matches_its_attribute(project):
     text += "def f(user):\n    a.m.append(user)\n"
     project.write("app.py", text)
     project.write("leaks.jsonl", json.dumps(recorded("app.a.m[0]", "", 0, "app.a").to_dict()))
-    report = confirm(project.audit("app.py"), read_evidence(project.root / "leaks.jsonl"), project.root)
+    report = confirm(project.audit("app.py"), read_evidence([project.root / "leaks.jsonl"]), project.root)
     assert [f.confirmed for f in report.findings] == [1]

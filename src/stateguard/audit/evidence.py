@@ -2,55 +2,50 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from stateguard.errors import ConfigError
 from stateguard.finding import AuditReport, Finding, MissedLeak
+from stateguard.report.merge import Distinct, read_leaks
 
 
 @dataclass(frozen=True, slots=True)
 class RuntimeLeak:
-    """What matters of a recorded leak: the object, and the line that changed it."""
+    """What matters of a recorded leak: the object, the line that changed it, how often it was seen."""
 
     path: str
     root: str
     file: str
     line: int
     function: str
+    count: int = 1
 
 
-def read_evidence(path: Path) -> list[RuntimeLeak]:
-    """Leaks from a file of ``Leak.to_dict()`` objects, one per line. Raises ``ConfigError``."""
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the evidence {path}: {error}") from error
-    found = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            leak = _leak(row)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ConfigError(f"{path}:{number} is not a recorded leak: {error}") from error
-        found.append(leak)
-    return found
+def read_evidence(places: Iterable[str | Path]) -> list[RuntimeLeak]:
+    """Leaks from files of ``Leak.to_dict()`` lines, directories of such files, and Redis collectors.
+
+    Equal leaks of all processes are one, with their count. Raises ``ConfigError`` when a place cannot be read
+    or when nothing in it is a leak.
+    """
+    merged = read_leaks(places)
+    if merged.unreadable and not merged.leaks:
+        shown = ", ".join(str(place) for place in places)
+        raise ConfigError(f"nothing in {shown} is a recorded leak ({merged.unreadable} lines were read)")
+    return [_leak(one) for one in merged.worst_first()]
 
 
-def _leak(row: dict[str, Any]) -> RuntimeLeak:
-    location = row.get("location") or {}
-    path = str(row["path"])
+def _leak(one: Distinct) -> RuntimeLeak:
+    leak = one.leak
+    where = leak.location
     return RuntimeLeak(
-        path,
-        str(row.get("root") or path),
-        str(location.get("file", "")),
-        int(location.get("line", 0)),
-        str(location.get("function", "")),
+        leak.path,
+        leak.root or leak.path,
+        where.file if where else "",
+        where.line if where else 0,
+        where.function if where else "",
+        one.count,
     )
 
 
@@ -62,11 +57,11 @@ def confirm(report: AuditReport, leaks: Sequence[RuntimeLeak], root: Path) -> Au
         matches = [index for index, one in enumerate(report.findings) if _explains(one, leak, root)]
         if matches:
             for index in matches:
-                counts[index] += 1
+                counts[index] += leak.count
         else:
             key = (leak.root, leak.file, leak.line)
             _, number = missed.get(key, (leak, 0))
-            missed[key] = (leak, number + 1)
+            missed[key] = (leak, number + leak.count)
     findings = tuple(
         replace(one, confirmed=count, confidence="high") if count else one
         for one, count in zip(report.findings, counts, strict=True)
@@ -77,7 +72,7 @@ def confirm(report: AuditReport, leaks: Sequence[RuntimeLeak], root: Path) -> Au
         )
         for leak, number in missed.values()
     )
-    return replace(report, findings=findings, missed=rows, evidence=len(leaks))
+    return replace(report, findings=findings, missed=rows, evidence=sum(leak.count for leak in leaks))
 
 
 def _explains(finding: Finding, leak: RuntimeLeak, root: Path) -> bool:

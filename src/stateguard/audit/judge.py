@@ -198,6 +198,8 @@ class Judge:
             return "tasks"
         if removes and (one.how in REMOVERS or self._live(one.taint, one.value)):
             return "paired"
+        if write.place.kind == "E":
+            return "plain"  # the environment, a library: no key in there belongs to one caller
         if one.op == "item" and not one.key and not one.taint and one.value == ("k:num",):
             return "counter"
         if one.op in ("item", "item+") and not one.key:

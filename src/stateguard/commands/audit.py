@@ -76,8 +76,9 @@ def _codes(context: click.Context, parameter: click.Parameter, value: tuple[str,
 )
 @click.option(
     "--evidence",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Leaks the guard recorded (JSON lines).",
+    multiple=True,
+    metavar="PLACE",
+    help="Leaks the guard recorded: a file of JSON lines, a directory of such files, or redis://...",
 )
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="The pyproject.toml to read.")
 @click.option("--isolated", is_flag=True, help="Read no configuration file.")
@@ -101,7 +102,7 @@ def audit(
     diff: str | None,
     baseline: Path | None,
     write_baseline: Path | None,
-    evidence: Path | None,
+    evidence: tuple[str, ...],
     config: Path | None,
     isolated: bool,
     no_cache: bool,
@@ -149,7 +150,7 @@ def audit(
         report = _with_progress(chosen, options, quiet or style != "full")
         if diff:
             report = only_introduced(report, diff, chosen, options)
-        if evidence is not None:
+        if evidence:
             report = confirm(report, read_evidence(evidence), root)
         if known is not None and write_baseline is None:
             report = Baseline.read(known).apply(report)

@@ -141,10 +141,14 @@ def add_line(line: bytes, source: str, merged: Merged) -> Distinct | None:
     merged.lines += 1
     try:
         record = json.loads(line)
-        leak, seen = decode(record), record.get("seen", 1)
+        leak, seen = decode(record), record.get("seen")
+        process = str(record.get("process", source))[:200]
+        if seen is None:  # a plain ``Leak.to_dict()``: one occurrence per line
+            known = merged.leaks.get(leak.id)
+            seen = (known.seen.get(process, 0) if known is not None else 0) + 1
         if type(seen) is not int or not 0 < seen < 2**53:
             raise ValueError("seen is no count")
-        return merged.add(leak, seen, str(record.get("process", source))[:200])
+        return merged.add(leak, seen, process)
     except (ValueError, AttributeError, RecursionError):
         merged.unreadable += 1
         return None

@@ -23,7 +23,7 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
         module = write.function.partition(":")[0]
         if one.op in ("item", "item+") and len(one.key) > 2:
             return _global(context, Place("V", module, one.key.strip("'\"")), module)
-        if one.op == "call" and one.how in ("update", "setdefault"):
+        if one.op in ("item", "item+") or (one.op == "call" and one.how in ("update", "setdefault")):
             what = "the names of this module, the same for all requests"
             return Claim("SG102", f"{module}.*", "globals()", what, certain=True)
     if place.kind == "M" and one.op in ATTRIBUTE_OPS:
