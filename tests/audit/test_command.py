@@ -33,7 +33,7 @@ def test_errors_exit_with_2_and_name_the_fix(leak):
         (["audit", "missing"], "no file or directory 'missing'"),
         (["audit", "--select", "SG9"], "no rule is called 'SG9'"),
         (["audit", "--nonsense"], "No such option"),
-        (["audit", "--evidence", "missing.jsonl"], "cannot read the evidence"),
+        (["audit", "--evidence", "missing.jsonl"], "no file or directory 'missing.jsonl'"),
         (["audit", "--baseline", "missing.json"], "--write-baseline"),
         (["audit", "--diff", "HEAD"], "git"),
         (["audit", "--unsafe-fixes"], "--unsafe-fixes goes with --fix"),
