@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import textwrap
@@ -107,6 +108,13 @@ def test_places_that_can_not_work(tmp_path):
         SQLiteStore(":memory:")
     with pytest.raises(SessionStoreError, match="does not exist"):
         SQLiteStore(tmp_path / "missing" / "x.db").update("s", say("1"))
+
+
+def test_only_this_user_may_read_what_is_kept(store, path):
+    store.update("s", say("private"))
+    files = sorted(path.parent.glob("sessions.db*"))
+    assert len(files) == 3
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 
 AS_NOBODY = """

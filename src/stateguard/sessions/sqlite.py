@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ class SQLiteStore(SessionStore):
     A save is one transaction. With ``durable=True`` (the default) it is on the disk before it counts as
     saved; ``durable=False`` still loses nothing when processes are killed, only when the machine goes down.
     ``timeout`` is how many seconds to wait for another process's transaction. The file must be on a local
-    disk, since WAL does not work over a network. The other options are those of :class:`SessionStore`.
+    disk, since WAL does not work over a network. A new file can be read by this user only; make it beforehand
+    to share it with others. The other options are those of :class:`SessionStore`.
 
     Connections are opened on demand, one per thread that is inside the store at the same time, and after a
     fork the child opens its own.
@@ -237,6 +239,9 @@ class SQLiteStore(SessionStore):
         parent = Path(self.path).parent
         if not parent.is_dir():
             raise SessionStoreError(f"SQLiteStore({self.path!r}): the directory {parent} does not exist")
+        if not Path(self.path).exists():
+            with suppress(OSError):  # what is wrong with the place, SQLite says
+                _make_private(self.path, parent)
         # Autocommit, with explicit transactions; handed from thread to thread, but used by one at a time.
         db = sqlite3.connect(self.path, timeout=self.timeout, isolation_level=None, check_same_thread=False)
         try:
@@ -269,6 +274,20 @@ class SQLiteStore(SessionStore):
                 if "locked" not in str(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(random.uniform(0.005, 0.03))
+
+
+def _make_private(path: str, directory: Path) -> None:
+    """Make an empty file that only this user may read; SQLite gives the files beside it the same mode.
+
+    Not by opening the path itself: a process that closes a file loses all its locks on it, and another thread
+    may have opened the database meanwhile.
+    """
+    descriptor, name = tempfile.mkstemp(dir=directory)  # mode 0600
+    try:
+        os.close(descriptor)
+        os.link(name, path)
+    finally:
+        os.unlink(name)
 
 
 @contextmanager
