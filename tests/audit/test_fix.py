@@ -7,7 +7,7 @@ import pytest
 
 from stateguard.audit.fix.apply import repair_files
 from stateguard.audit.fix.plan import plan
-from tests.audit.test_cases import CASES
+from tests.audit.test_cases import CASES, PROGRAMS
 
 
 def repaired(project, text, *, unsafe=False, select=()):
@@ -177,7 +177,7 @@ def test_a_closure_variable_becomes_scoped(project):
     assert "    history = scoped(list)\n" in repaired(project, text, unsafe=True)
 
 
-@pytest.mark.parametrize("case", sorted(CASES.glob("*.py")), ids=lambda p: p.name)
+@pytest.mark.parametrize("case", [p for p in PROGRAMS if p.is_file()], ids=lambda p: p.name)
 def test_every_case_survives_its_repairs(project, case):
     repaired(project, case.read_text(), unsafe=True, select=("ALL",))
 

@@ -2,10 +2,12 @@
 
 import json
 import os
+from importlib.resources import files
 
 import jsonschema
 
 from tests.audit.sarif_schema import LOG
+from tests.audit.test_changes import recorded
 
 
 def test_json_has_the_documented_fields(leak):
@@ -24,6 +26,20 @@ def test_json_has_the_documented_fields(leak):
     assert [(w["file"], w["line"]) for w in finding["writes"]] == [("app.py", 9)]
     assert "HISTORY" in finding["message"]
     assert document["summary"]["files"] == 1
+
+
+def test_json_validates_against_the_schema_that_comes_with_the_package(leak):
+    schema = json.loads((files("stateguard.report.findings") / "schema.json").read_text("utf-8"))
+    leak.write(
+        "other.py", "import os\ndef f(token):\n    os.environ['T'] = token  # stateguard: ignore[SG101]\n"
+    )
+    leak.write("broken.py", "def (\n")
+    leak.write("leaks.jsonl", json.dumps(recorded("lib.x", "lib.py", 4).to_dict()))
+    for arguments in ((), ("--evidence", "leaks.jsonl"), ("--select", "ALL", "--min-severity", "note")):
+        document = json.loads(leak.run("--format", "json", *arguments).stdout)
+        jsonschema.Draft202012Validator(schema).validate(document)
+        assert document["version"] == schema["properties"]["version"]["const"]
+        assert {f["rule"] for f in document["findings"]} >= {"SG101", "SG113", "SG198", "SG199"}
 
 
 def test_sarif_validates_against_its_schema(leak):
