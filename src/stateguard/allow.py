@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stateguard.errors import ConfigError
+from stateguard.presets import expand
 from stateguard.watch.patterns import glob_match
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ class Allowance:
     text: str
     reason: str
     matches: Callable[[str], bool] = field(repr=False)
+    preset: bool = False
+    """Whether it comes from a preset: of those, nobody is told that they match nothing."""
     hits: int = 0
 
 
@@ -26,7 +29,7 @@ class AllowList:
     """All exemptions of a guard; counts what each one let pass."""
 
     def __init__(self, entries: Sequence[str]) -> None:
-        self._entries = [_parse(entry) for entry in entries]
+        self._entries = [_parse(entry, preset) for entry, preset in expand(list(entries))]
 
     def allows(self, path: str, root: str) -> bool:
         """Whether a change at ``path`` below ``root`` is meant."""
@@ -38,12 +41,16 @@ class AllowList:
 
     def unused(self) -> list[str]:
         """The entries that have let nothing pass so far: candidates for removal."""
-        return [entry.text for entry in self._entries if not entry.hits]
+        return [entry.text for entry in self._entries if not entry.hits and not entry.preset]
+
+    def hits(self) -> dict[str, int]:
+        """How often each entry has let something pass."""
+        return {entry.text: entry.hits for entry in self._entries if not entry.preset}
 
 
-def _parse(entry: str) -> Allowance:
+def _parse(entry: str, preset: bool) -> Allowance:
     path, _, reason = entry.partition("#")
     path = path.strip()
     if not path:
         raise ConfigError(f"allow entry {entry!r} names no path; write 'myapp.module:NAME  # reason'")
-    return Allowance(entry, reason.strip(), glob_match(path.replace(":", ".")))
+    return Allowance(entry, reason.strip(), glob_match(path.replace(":", ".")), preset)

@@ -45,6 +45,7 @@ class Config:
     report_to: tuple[str, ...] = ()
     sinks: tuple[Sink, ...] = ()
     warm_up: int | str = 0
+    rate_limit: int = 60
 
 
 class Options(TypedDict, total=False):
@@ -66,6 +67,7 @@ class Options(TypedDict, total=False):
     report_to: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
     sinks: Sequence[Sink]
     warm_up: int | str
+    rate_limit: int
 
 
 _WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -89,6 +91,7 @@ _ENVIRONMENT = (
     "budget",
     "report_to",
     "warm_up",
+    "rate_limit",
 )
 
 
@@ -169,6 +172,13 @@ def _checked(name: str, value: Any, source: str) -> Any:
             raise wrong("a number of leaks, 1 or more") from None
         if value < 1:
             raise wrong("a number of leaks, 1 or more")
+    elif name == "rate_limit":
+        try:
+            value = int(value)
+        except (TypeError, ValueError):
+            raise wrong("a number of messages per minute, 0 for no limit") from None
+        if value < 0:
+            raise wrong("a number of messages per minute, 0 for no limit")
     elif name == "budget":
         try:
             value = float(value)

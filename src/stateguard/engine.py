@@ -30,7 +30,7 @@ from stateguard.warmup import WarmUp, parse_warm_up
 from stateguard.watch.watcher import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from stateguard.attribution.request import GuardedRequest
@@ -66,6 +66,8 @@ class Engine:
     """Watches, attributes and records for one guard."""
 
     def __init__(self, config: Config, judge: Callable[[Watcher], Judge], sinks: Sequence[Sink] = ()) -> None:
+        self.allowances: Callable[[], Mapping[str, int]] = dict
+        """How often each exemption has matched so far."""
         self.reporter = Reporter(config, sinks, self.note_failure)
         self.watcher: Watcher | None = Watcher(
             config.watch,
@@ -142,11 +144,12 @@ class Engine:
         self.reporter.close()
 
     def say_everything(self) -> None:
-        """Hand on the counts that are held back."""
+        """Hand on the counts that are held back, and what can be said of exemptions at the end."""
         with self._turn.lock:
             pending = self.reporter.take(all=True)
         self._turn.let_go()
         self.reporter.act(pending)
+        self.reporter.say_last(self.allowances())
 
     def after_fork(self) -> None:
         """In a forked worker nobody is being served yet, and the parent's lock means nothing."""

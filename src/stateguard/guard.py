@@ -65,6 +65,7 @@ class Guard:
     ``"otel"``, ``"prometheus"``, ``"sentry"``; ``sinks`` are other places
     (:class:`~stateguard.report.sink.Sink`). ``warm_up`` is how long a worker may get ready before anything
     is reported or raised: ``20`` requests, or ``"30s"`` from its first request on.
+    ``rate_limit`` is how many messages a minute are logged, alarms and milder ones each; 0 for all of them.
 
     Every option can also be set by ``STATEGUARD_<OPTION>`` or in ``[tool.stateguard]``.
 
@@ -85,6 +86,7 @@ class Guard:
             sinks = list(self.config.sinks)
             sinks += open_sinks(self.config.report_to)
             self.engine = Engine(self.config, self._make_judge, sinks)
+            self.engine.allowances = self._allow.hits
             # Called for every step of every request: without a detour.
             self.begin, self.end = self.engine.begin, self.engine.end
         _guards.add(self)
@@ -365,6 +367,7 @@ def _say_everything() -> None:
     for guard in list(_guards):
         if guard.engine is not None:
             guard.engine.say_everything()
+            guard.engine.reporter.close()
 
 
 if hasattr(os, "register_at_fork"):

@@ -10,12 +10,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stateguard.leak import at_least
+from stateguard.messages import see
 from stateguard.report.aftermath import Aftermath
+from stateguard.report.rate import RateLimit
+from stateguard.report.sink import TakesAllowances
 from stateguard.report.text import contained, counted, fields, render_leak
 from stateguard.report.thinning import Thinning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from stateguard.attribution.request import GuardedRequest
     from stateguard.config import Config
@@ -62,6 +65,8 @@ class Reporter:
         self.pending: list[Notice] = []
         self.aftermath = Aftermath()
         self.raises = config.on_leak == "raise"
+        # Alarms and the rest have a limit each: no number of caches can silence an alarm.
+        self._limits = (RateLimit(config.rate_limit), RateLimit(config.rate_limit))
 
     def add_sink(self, sink: Sink) -> None:
         """One more place for leaks: from now on, and what is known of each distinct one so far."""
@@ -135,6 +140,7 @@ class Reporter:
         for notice in pending:
             if notice.news:
                 try:
+                    self._say_missed()
                     self._act(notice.leak, notice.news)
                 except Exception:
                     self._complain("reporting a leak")
@@ -144,6 +150,36 @@ class Reporter:
                         sink.leak(notice.leak, notice.seen)
                     except Exception:
                         self._complain(f"handing a leak to {type(sink).__name__}")
+
+    def _say_missed(self, all: bool = False) -> None:
+        missed = sum(limit.missed(all) for limit in self._limits)
+        if missed:
+            logger.warning(
+                "%d more leak messages were not said, the limit being %d a minute (rate_limit=); guard.leaks "
+                "and the places of report_to have them all. See %s",
+                missed,
+                self._config.rate_limit,
+                see("rate-limit"),
+            )
+
+    def say_last(self, allowances: Mapping[str, int]) -> None:
+        """What is to be said at the end; no lock is held."""
+        try:
+            self._say_missed(all=True)
+            unused = [entry for entry, hits in allowances.items() if not hits]
+            if unused and self.counts:
+                logger.info(
+                    "%d of %d exemptions have matched nothing in this process: %s. See %s",
+                    len(unused), len(allowances), ascii(unused)[:2000], see("unused-exemptions"),
+                )  # fmt: skip
+        except Exception:
+            self._complain("saying what is left to say")
+        for sink in self._sinks:
+            if allowances and isinstance(sink, TakesAllowances):
+                try:
+                    sink.allowances(allowances)
+                except Exception:
+                    self._complain(f"handing exemptions to {type(sink).__name__}")
 
     def close(self) -> None:
         """Close the sinks; no lock is held."""
@@ -158,10 +194,11 @@ class Reporter:
         level = _LEVELS[leak.severity]
         if not at_least(leak.severity, self._config.threshold):
             level = min(level, logging.INFO)
+        alarming = at_least(leak.severity, self._config.threshold)
         if callable(action):
-            if n == 1 and at_least(leak.severity, self._config.threshold):
+            if n == 1 and alarming:
                 action(leak)
-        elif logger.isEnabledFor(level):
+        elif logger.isEnabledFor(level) and self._limits[0 if alarming else 1].allows():
             text = contained(leak) if n == AGAIN else counted(leak, n) if n > 1 else render_leak(leak)
             logger.log(level, "%s", text, extra=fields(leak))
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from stateguard.errors import StateGuardError
 from stateguard.leak import SEVERITIES, at_least
 from stateguard.report.merge import Distinct, Merged, read_leaks
 from stateguard.report.table import render
+from stateguard.report.text import clean
 
 
 @click.command()
@@ -68,7 +70,12 @@ def _as_json(merged: Merged, shown: list[Distinct]) -> dict[str, Any]:
         {**one.leak.to_dict(), "count": one.count, "first": one.first, "last": one.last, "seen": one.seen}
         for one in shown
     ]
-    return {"leaks": leaks, "lines": merged.lines, "unreadable": merged.unreadable}
+    return {
+        "leaks": leaks,
+        "lines": merged.lines,
+        "unreadable": merged.unreadable,
+        "unused_allowances": merged.unused_allowances(),
+    }
 
 
 def _print(merged: Merged, shown: list[Distinct], milder: int, min_severity: str) -> None:
@@ -83,3 +90,5 @@ def _print(merged: Merged, shown: list[Distinct], milder: int, min_severity: str
     if merged.unreadable:
         words.append(f"{merged.unreadable} lines could not be read")
     console.print("; ".join(words), style="bold" if shown else "green")
+    for entry in merged.unused_allowances():
+        console.print(Text(f"exemption that matches nothing: {clean(entry)}", "yellow"))

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stateguard.errors import ConfigError
-from stateguard.report.record import encode
+from stateguard.report.record import encode, encode_allowances
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from stateguard.leak import Leak
 
 MAX_BYTES = 10_000_000
@@ -71,7 +73,14 @@ class JsonLines:
             if self._fd is not None:
                 os.close(self._fd)
             self._begin()
-        line = encode(leak, seen, self.process)
+        self._add(encode(leak, seen, self.process))
+
+    def allowances(self, hits: Mapping[str, int]) -> None:
+        """Write how often each exemption has matched: ``stateguard report`` adds up all processes."""
+        if os.getpid() == self._pid:
+            self._add(encode_allowances(hits, self.process))
+
+    def _add(self, line: bytes) -> None:
         with self._lock:
             if self._fd is None or self._size + len(line) > self._max_bytes:
                 self._open()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from stateguard.errors import ConfigError
 from stateguard.leak import SEVERITIES, Leak
 from stateguard.report.destinations import is_redis
-from stateguard.report.record import LINE, decode
+from stateguard.report.record import LINE, decode, decode_allowances
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -51,6 +51,12 @@ class Merged:
     lines: int = 0
     unreadable: int = 0
     """Lines that are no leaks, such as one that a full disk has cut."""
+    allowances: dict[str, int] = field(default_factory=dict)
+    """How often each exemption has matched, in all processes that have ended properly."""
+
+    def unused_allowances(self) -> list[str]:
+        """The exemptions that have matched nothing anywhere: candidates for removal."""
+        return sorted(entry for entry, hits in self.allowances.items() if not hits)
 
     def worst_first(self) -> list[Distinct]:
         """The distinct leaks, worst severity first, then most frequent."""
@@ -141,6 +147,12 @@ def add_line(line: bytes, source: str, merged: Merged) -> Distinct | None:
     merged.lines += 1
     try:
         record = json.loads(line)
+        hits = decode_allowances(record)
+        if hits is not None:
+            merged.lines -= 1
+            for entry, n in hits.items():
+                merged.allowances[entry] = merged.allowances.get(entry, 0) + n
+            return None
         leak, seen = decode(record), record.get("seen")
         process = str(record.get("process", source))[:200]
         if seen is None:  # a plain ``Leak.to_dict()``: one occurrence per line

@@ -22,6 +22,9 @@ TEXT = 2000
 LINE = 4_000_000
 """Bytes of a line; a longer one was not written by stateguard."""
 
+ALLOWANCES = 1000
+"""Exemptions in a record."""
+
 REQUESTS = 50
 """Requests listed as suspects or as in flight."""
 
@@ -42,6 +45,24 @@ def encode(leak: Leak, seen: int, process: str) -> bytes:
         "process": process,
     }
     return json.dumps(record, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+
+
+def encode_allowances(hits: Mapping[str, int], process: str) -> bytes:
+    """One line that says how often each exemption has matched in a process."""
+    record = {"allowances": {clip(entry, 500): n for entry, n in list(hits.items())[:ALLOWANCES]}}
+    return json.dumps({**record, "process": process}, ensure_ascii=True).encode() + b"\n"
+
+
+def decode_allowances(record: Mapping[str, Any]) -> dict[str, int] | None:
+    """What :func:`encode_allowances` has written; ``None`` for any other record."""
+    hits = record.get("allowances")
+    if not isinstance(hits, dict) or "path" in record:
+        return None
+    return {
+        clip(entry, 500).encode("utf-8", "backslashreplace").decode(): n
+        for entry, n in list(hits.items())[:ALLOWANCES]
+        if type(n) is int and 0 <= n < 2**53
+    }
 
 
 def _bounded(value: Any) -> Any:

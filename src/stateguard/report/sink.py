@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from stateguard.leak import Leak
 
 
@@ -22,3 +24,11 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Nothing more will come."""
+
+
+@runtime_checkable
+class TakesAllowances(Protocol):
+    """A sink that also wants to know how often each exemption has matched in this process."""
+
+    def allowances(self, hits: Mapping[str, int]) -> None:
+        """The process ends: what each entry of ``allow`` has let pass."""

@@ -85,6 +85,10 @@ def _gevent(module: ModuleType) -> None:
     _argument(module, module.WSGIServer, "__init__", "application", 2)
 
 
+def _cheroot(module: ModuleType) -> None:
+    _argument(module, module.Server, "__init__", "wsgi_app", 2)
+
+
 PATCHES: dict[str, Callable[[ModuleType], None]] = {
     "uvicorn.config": _uvicorn,
     "hypercorn.utils": _hypercorn,
@@ -93,6 +97,7 @@ PATCHES: dict[str, Callable[[ModuleType], None]] = {
     "wsgiref.simple_server": _wsgiref,
     "waitress.server": _waitress,
     "gevent.pywsgi": _gevent,
+    "cheroot.wsgi": _cheroot,
 }
 """Modules and what is done to them: Flask's server is werkzeug's, Django's ``runserver`` is wsgiref's."""
 
