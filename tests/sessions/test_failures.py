@@ -321,3 +321,26 @@ def test_under_trio(store):
     assert sorted(text for text in found if text[0] != "/") == ["a0", "a1", "a2", "b0", "b1", "b2"]
     assert found[-1] == "/3"
     assert len(found) == len(set(found))
+
+
+@pytest.mark.parametrize("is_down", [False, True])
+def test_a_server_that_raises_when_the_client_is_gone(store, is_down, caplog):
+    """Some servers say so by OSError from send(): what was said is saved, and the error stays what it was."""
+
+    async def app(scope, receive, send):
+        session().add_message("user", "question")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        session().add_message("assistant", "half an answer")
+        if is_down:
+            session().metadata["x"] = object()  # can not be saved
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+
+    async def send(message):
+        if message["type"] == "http.response.body":
+            raise ConnectionResetError("gone")
+
+    guarded = ASGIGuard(app, mode="scope-only", store=store, session_id=lambda request: "c")
+    with pytest.raises(ConnectionResetError):
+        asyncio.run(guarded({"type": "http", "path": "/", "headers": []}, None, send))
+    assert texts(store) == (["question"] if is_down else ["question", "half an answer"])
+    assert ("before the client left" in caplog.text) is is_down

@@ -54,8 +54,11 @@ class ASGISessions:
             try:
                 result = await self.app(scope, exchange.receive, exchange.send)
             except Exception:
-                if exchange.is_abandoned:
-                    await exchange.save()  # no failure of the application: its client went away
+                if exchange.is_abandoned:  # no failure of the application: its client went away
+                    try:
+                        await exchange.save()
+                    except SessionError as error:
+                        log.warning("what was said before the client left was not saved: %s", error)
                 raise
             if not exchange.is_refused:
                 await exchange.save()  # what background tasks have added
