@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,10 @@ from stateguard.watch.patterns import glob_match
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+
+_MARK = re.compile("#(?![0-9a-f]{6}>)")
+"""Begins the reason. Not so the ``#`` of a key that a report shows as a hash: ``[<str #8b1a9f>]``."""
 
 
 @dataclass(slots=True)
@@ -49,8 +54,8 @@ class AllowList:
 
 
 def _parse(entry: str, preset: bool) -> Allowance:
-    path, _, reason = entry.partition("#")
+    path, *reasons = _MARK.split(entry, maxsplit=1)
     path = path.strip()
     if not path:
         raise ConfigError(f"allow entry {entry!r} names no path; write 'myapp.module:NAME  # reason'")
-    return Allowance(entry, reason.strip(), glob_match(path.replace(":", ".")), preset)
+    return Allowance(entry, "".join(reasons).strip(), glob_match(path.replace(":", ".")), preset)

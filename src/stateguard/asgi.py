@@ -166,7 +166,7 @@ class StateGuardMiddleware:
             if app is not None:
                 engine.add_app(app)
             engine.adopt_thread()
-            data = RequestData(scope.get("query_string"), facts[3], scope.get("client"))
+            data = RequestData(scope.get("query_string"), facts[3], scope.get("client"), facts[2])
         request = guard.open(info, data, around)
         request.headers = exchange
         if not request.shares_scope:

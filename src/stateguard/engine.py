@@ -51,6 +51,10 @@ FAILURES = 3
 """Internal failures of one kind after which an engine stops looking; the application goes on."""
 
 
+NEWCOMERS = 20
+"""Requests at whose beginning context variables are looked at: what they inherit does not change later on."""
+
+
 def _nowhere(seen: Seen, request: GuardedRequest | None) -> Location | None:
     """The line is not known: it has long been left."""
     return None
@@ -101,6 +105,7 @@ class Engine:
         self._adopted: object = None
         self._apps: set[int] = set()
         self._modules = 0
+        self._newcomers = NEWCOMERS
 
     # -- life cycle ------------------------------------------------------------------------------
 
@@ -160,6 +165,7 @@ class Engine:
         self._window.clear()
         self._since.clear()
         self._started = False
+        self._newcomers = NEWCOMERS
         self.warm_up.restart()
 
     def add_app(self, app: Any) -> None:
@@ -183,7 +189,8 @@ class Engine:
         try:
             if self.warm_up.active:
                 self.warm_up.request_begins()
-            if not self._started:
+            started = not self._started  # anew, here
+            if started:
                 self.start()
                 if greenlets.switching():
                     greenlets.follow_switches()
@@ -193,6 +200,12 @@ class Engine:
                 follow_threads()
                 if watcher.modules_grew():
                     self._restart()
+                    started = True
+            if self._newcomers and watcher.graph.variables:
+                self._newcomers -= 1
+                with self._turn.lock:
+                    if not self._looking and not started:
+                        watcher.look_at_context(last=not self._newcomers)
             if not self.active and not self._window and self.pace.gait == "strict":
                 with self._turn.lock:
                     if not self._looking:
@@ -498,6 +511,7 @@ class Engine:
             self.ledger.threads(),
             locate or self._location,
             unproven,
+            -1 if self.ledger.crowded else self.ledger.moment,
         )
         if self.containment is not None and not self.warm_up.active:
             verdicts = self._contain(self.containment, seen, verdicts)

@@ -6,14 +6,18 @@ and harmless ones: caches, counters, registries of live connections, lazy initia
 
 from __future__ import annotations
 
+import re
 import threading
 import types
+import weakref
 from collections import deque
+from contextlib import suppress
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.content import own_dict
-from stateguard.watch.kinds import Kind, is_a, mro, namespace, qualname
+from stateguard.watch.diff import ABSENT
+from stateguard.watch.kinds import Kind, is_a, module_of, mro, namespace, qualname
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,6 +55,37 @@ ROOTS = 256
 
 Rating = tuple["Severity", str]
 
+Mark = tuple[str, "weakref.ref[Any] | None"]
+
+_CLOCKS = frozenset({"datetime.datetime", "datetime.date", "datetime.timedelta"})
+
+_GENERATED = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_-]{20,}\Z|[0-9a-fA-F]{16,}\Z")
+
+
+def _is_generated(key: Any) -> bool:
+    """Whether a key was made by a program, one for each entry: a hash, a random id."""
+    if type(key) is bytes:
+        key = key.decode("latin-1")
+    if type(key) is not str:
+        return _full_name(type(key)) == "uuid.UUID"
+    return _GENERATED.match(key) is not None
+
+
+def _is_counter(old: Any, new: Any) -> bool:
+    return all(type(value) is int or type(value) is float for value in (old, new))
+
+
+def _is_clock(old: Any, new: Any) -> bool:
+    return type(old) is type(new) and _full_name(type(new)) in _CLOCKS
+
+
+def _full_name(cls: type) -> str:
+    return f"{module_of(cls)}.{qualname(cls)}"
+
+
+def _all_floats(*parts: Iterable[Any]) -> bool:
+    return all(type(value) is float for values in parts for value in values)
+
 
 class Rater:
     """Rates the changes of one guard; remembers which names were initialised lazily before."""
@@ -58,18 +93,22 @@ class Rater:
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
         self._initialised: set[str] = set()
-        self._taken: dict[str, deque[str]] = {}
+        self._taken: dict[str, deque[Mark]] = {}
 
     def rate(self, seen: Seen, data: RequestData | None) -> Rating:
         """The severity of a change made by a request that brought ``data``, and the reason in words."""
         change = seen.change
         if change.kind == "reordered":
             return "note", "only the order changed, as in a cache that tracks recent use"
-        if change.kind == "advanced" or self._is_counter(change.old, change.new):
+        if _is_counter(change.old, change.new):
             return "note", "a counter"
+        if _is_clock(change.old, change.new):
+            return "note", "a point in time, moved on"
         keyed = self._own_entry(seen, data)
-        if data is not None and not keyed and change.came and data.appears_in(self._strings(change.came)):
+        if data is not None and not keyed and change.came and self._holds(change.came, data):
             return "critical", "shared state now holds data of this request"
+        if change.kind == "advanced":
+            return "note", "an iterator that went on"
         if keyed:
             return "low", "an entry under a key of this request's own: a table per user, a cache"
         if change.kind == "setting changed" or seen.root.startswith("os.environ"):
@@ -81,11 +120,15 @@ class Rater:
         if change.kind == "left behind":
             if self._is_handle(change.new):
                 return "low", "an object kept per thread, such as a connection"
+            if change.before == ABSENT and self._watcher.table.info(type(change.new)).kind is Kind.INSTANCE:
+                return "low", "an object made once per thread"
             return "high", "the next request on this thread inherits it"
         if self._is_ring(seen):
             return "low", "the latest of something, in a deque of limited length"
         if self._is_lock_flag(seen):
             return "low", "a flag of an object that has a lock of its own"
+        if not change.entry and (change.came or change.went) and _all_floats(change.came, change.went):
+            return "low", "measurements or points in time: nothing but floating-point numbers"
         pooled = self._pooled(seen)
         if pooled is not None:
             return "low", pooled
@@ -102,20 +145,20 @@ class Rater:
         change = seen.change
         if change.entry:
             return None
-        digest = self._watcher.digester.digest
         if change.went and not change.came and (change.kind == "removed" or len(change.went) == 1):
             if len(self._taken) >= ROOTS:
                 self._taken.clear()
-            out = self._taken.setdefault(seen.root, deque(maxlen=TAKEN))
-            out.extend(map(digest, change.went[:TAKEN]))
+            taken = self._taken.setdefault(seen.root, deque(maxlen=TAKEN))
+            taken.extend(map(self._mark, change.went[:TAKEN]))
             return "taken out, as from a pool or a queue"
         out_earlier = self._taken.get(seen.root)
         if out_earlier and change.came and not change.went and len(change.came) <= TAKEN:
-            back = list(map(digest, change.came))
-            if all(mark in out_earlier for mark in back):
-                for mark in back:
-                    if mark in out_earlier:
-                        out_earlier.remove(mark)
+            back = [self._taken_out(value, out_earlier) for value in change.came]
+            if all(mark is not None for mark in back):
+                # By identity: comparing two weak references compares the objects.
+                returned = set(map(id, back))
+                out = [mark for mark in out_earlier if id(mark) not in returned]
+                self._taken[seen.root] = deque(out, maxlen=TAKEN)
                 return "put back where it was taken out before, as in a pool"
         return None
 
@@ -147,16 +190,27 @@ class Rater:
         at = next((i for i, one in enumerate(after) if one is before[0]), None) if before else None
         return bool(at) and all(map(is_, before[: len(after) - (at or 0)], after[at:]))
 
+    def _mark(self, value: Any) -> Mark:
+        """By what an element is known again: its content and, as it may be used in between, the object."""
+        alive = None
+        if self._watcher.table.info(type(value)).kind is Kind.INSTANCE:
+            with suppress(TypeError):  # without a place for weak references
+                alive = weakref.ref(value)
+        return self._watcher.digester.digest(value), alive
+
+    def _taken_out(self, value: Any, earlier: Iterable[Mark]) -> Mark | None:
+        digest = self._watcher.digester.digest(value)
+        for mark in earlier:
+            if mark[0] == digest or (mark[1] is not None and mark[1]() is value):
+                return mark
+        return None
+
     def _lazy(self, seen: Seen) -> Rating:
         new = seen.change.new
         if id(type(new)) in _ATOMS or seen.path in self._initialised:
             return "high", "a shared name was given a new value"
         self._initialised.add(seen.path)
         return "note", "initialised once, on first use"
-
-    @staticmethod
-    def _is_counter(old: Any, new: Any) -> bool:
-        return all(type(value) is int or type(value) is float for value in (old, new))
 
     def _is_cached_property(self, seen: Seen) -> bool:
         """Whether the class declares the new attribute as computed once (``functools``, werkzeug, Django)."""
@@ -171,19 +225,22 @@ class Rater:
         """An object of somebody else's class that stands for something live, not for data."""
         if id(type(value)) in _ATOMS or any(is_a(value, cls) for cls in (type, *_CALLABLES)):
             return False
-        return self._watcher.table.info(type(value)).kind is Kind.LEAF
+        return self._watcher.table.info(type(value)).kind in (Kind.LEAF, Kind.GENERATOR)
 
     def _own_entry(self, seen: Seen, data: RequestData | None) -> bool:
         """Whether the change lies in an entry that only this request's data leads to."""
         if data is None or seen.node is None:
             return False
-        if (
-            seen.change.entry
-            and seen.change.kind in ("added", "replaced", "removed")
-            and data.owns_key(seen.change.key)
-        ):
-            return True
-        return any(data.owns_key(key) for key in self._watcher.paths.own_keys(seen.node))
+        keys = self._watcher.paths.own_keys(seen.node)
+        if seen.change.entry and seen.change.kind in ("added", "replaced", "removed"):
+            keys.append(seen.change.key)
+        constants = self._watcher.constants() if keys else frozenset()
+        return any(data.owns_key(key, constants) or _is_generated(key) for key in keys)
+
+    def _holds(self, values: Sequence[Any], data: RequestData) -> bool:
+        """Whether data of the request lies in ``values``."""
+        strings = self._strings(values)
+        return data.appears_in(strings) and data.appears_in(strings, self._watcher.constants())
 
     def _strings(self, values: Iterable[Any]) -> list[str]:
         """The strings inside new values, nearest first."""
@@ -205,4 +262,5 @@ class Rater:
                 if parts is not None:
                     todo.extend(parts[0][:STRINGS])
                     todo.extend(parts[1][:STRINGS] if parts[1] is not None else ())
+                    todo.extend(digester.attributes(value).values())
         return found

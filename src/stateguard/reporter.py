@@ -77,6 +77,8 @@ class Reporter:
     def record(self, leak: Leak, sole: GuardedRequest | None) -> None:
         """Note a leak, proven against ``sole`` if there is one."""
         if leak.restored:
+            if leak.severity == "note":
+                self._retract(leak, sole)
             self.amend(leak)
             return
         key = leak.id
@@ -104,6 +106,16 @@ class Reporter:
             self.pending.append(Notice(leak, n, news, for_sinks))
         if self.raises and sole is not None and at_least(leak.severity, self._config.threshold):
             sole.violations.append(leak)
+
+    def _retract(self, leak: Leak, sole: GuardedRequest | None) -> None:
+        """The occurrence has turned out to be harmless before it was said."""
+
+        def other(one: Leak) -> bool:
+            return one.time != leak.time or one.path != leak.path or one.id != leak.id
+
+        self.pending = [notice for notice in self.pending if other(notice.leak)]
+        if sole is not None:
+            sole.violations = [one for one in sole.violations if other(one)]
 
     def amend(self, leak: Leak, say: bool = False) -> None:
         """More has become known of an occurrence that has been recorded; ``say`` it in the log as well."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote_plus
@@ -15,6 +16,8 @@ from stateguard.credentials import is_secret_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+_WORD = re.compile("[a-z_]+|[A-Z_]+")
 
 BODY = 1 << 16
 """Bytes of the body that are kept while the request lasts."""
@@ -51,10 +54,13 @@ _PLUMBING = frozenset(
 class RequestData:
     """The strings of one request, taken apart when first asked for."""
 
-    __slots__ = ("_body", "_client", "_headers", "_query", "_size", "_tokens", "_value", "environ")
+    __slots__ = ("_body", "_client", "_headers", "_path", "_query", "_size", "_tokens", "_value", "environ")
 
-    def __init__(self, query: Any = "", headers: Iterable[Any] = (), client: Any = None) -> None:
+    def __init__(
+        self, query: Any = "", headers: Iterable[Any] = (), client: Any = None, path: Any = ""
+    ) -> None:
         self._query = query
+        self._path = path
         self._headers = headers
         self._body: list[bytes] = []
         self._size = 0
@@ -126,25 +132,37 @@ class RequestData:
             return [(k[5:].replace("_", "-"), v) for k, v in items if type(k) is str and k[:5] == "HTTP_"]
         return [pair for pair in self._headers if type(pair) in (tuple, list) and len(pair) == 2]
 
-    def owns_key(self, key: Any) -> bool:
-        """Whether a mapping's key is this request's own data: an entry of its own in a table."""
+    def owns_key(self, key: Any, constants: frozenset[str] = frozenset()) -> bool:
+        """Whether a mapping's key is this request's own data: an entry of its own in a table.
+
+        A key that is among the program's ``constants`` is nobody's own, whatever the request says.
+        """
         if type(key) is tuple:
-            return any(self.owns_key(part) for part in key)
+            return any(self.owns_key(part, constants) for part in key)
         if type(key) is int and -(10**18) < key < 10**18:
             key = str(key)
         elif type(key) is bytes:
             key = _text(key)
-        if type(key) is not str or not key:
+        if type(key) is not str or not key or key in constants:
             return False
-        return (
-            key == self.client()
-            or key in self.tokens()
-            or any(key in token or token in key for token in self.tokens() if len(key) >= SHORTEST)
-        )
+        if key == self.client() or key in self.tokens() or key in self._segments():
+            return True
+        if len(key) < SHORTEST:
+            return False
+        # A part of what was sent may be a key; a plain word may be in any text.
+        part = not _WORD.fullmatch(key)
+        return any(token in key or (part and key in token) for token in self.tokens())
 
-    def appears_in(self, strings: Iterable[str]) -> bool:
-        """Whether one of ``strings`` is, or contains, a string that this request brought."""
-        tokens = self.tokens()
+    def _segments(self) -> list[str]:
+        """The parts of the path: the id of a session or a user, in many services."""
+        return [part for part in _text(self._path).split("/") if part]
+
+    def appears_in(self, strings: Iterable[str], constants: frozenset[str] = frozenset()) -> bool:
+        """Whether one of ``strings`` is, or contains, a string that this request brought.
+
+        What is among the program's ``constants``, such as the name of a role, proves nothing.
+        """
+        tokens = self.tokens() - constants
         if not tokens:
             return False
         long = [token for token in tokens if len(token) >= 6]

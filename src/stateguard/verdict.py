@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from stateguard.watch.watcher import Seen, Watcher
 
 
+UNNOTICED = "put back before any other request could run"
+
+
 class Judge:
     """Turns what a watcher has seen into leaks, for one guard."""
 
@@ -42,8 +45,12 @@ class Judge:
         threads: Iterable[int],
         locate: Callable[[Seen, GuardedRequest | None], Location | None],
         unproven: bool = False,
+        moment: int = -1,
     ) -> list[tuple[Leak, GuardedRequest | None, Seen]]:
-        """The leaks among the changes, each with the request it is proven against, if one is."""
+        """The leaks among the changes, each with the request it is proven against, if one is.
+
+        ``moment`` is the same for two changes between which no other stretch has begun; -1 where others run.
+        """
         found: list[tuple[Leak, GuardedRequest | None, Seen]] = []
         around = [request for request in in_flight if request.active]
         for one in seen:
@@ -57,11 +64,11 @@ class Judge:
                 sole = None
             leak = self._leak(one, sole, candidates, around, locate(one, sole))
             if sole is not None:
-                restored = self._put_back(sole, leak)
+                restored = self._put_back(sole, leak, moment)
                 if restored is not None:
                     found.append((restored, sole, one))
                     continue
-                sole.first_hashes.setdefault(leak.path, (leak.before_hash, leak))
+                sole.first_hashes.setdefault(leak.path, (leak.before_hash, leak, moment))
             found.append((leak, sole, one))
         return found
 
@@ -101,16 +108,19 @@ class Judge:
             root=seen.root,
             in_flight=tuple(request.info for request in around[:SUSPECTS] if request is not sole),
             after_response=sole is not None and not sole.active,
-            fix=advise(seen.path, seen.root, change.kind, change.before),
+            fix=advise(seen.path, seen.root, change.kind, change.before, change.after, seen.holder),
         )
 
-    def _put_back(self, request: GuardedRequest, leak: Leak) -> Leak | None:
+    def _put_back(self, request: GuardedRequest, leak: Leak, moment: int) -> Leak | None:
         """The leak that this change undoes, marked as restored; ``None`` if it undoes none."""
-        first = request.first_hashes.get(leak.path)
-        if first is None or first[0] != leak.after_hash:
+        before_hash, first, then = request.first_hashes.get(leak.path, ("", None, -1))
+        if first is None or before_hash != leak.after_hash:
             return None
         del request.first_hashes[leak.path]
-        return replace(first[1], restored=True)
+        if then == moment >= 0 and first.severity != "critical":
+            # Seen only because somebody looks after each line: the owner of a lock, a flag of a pool.
+            return replace(first, restored=True, severity="note", reason=UNNOTICED)
+        return replace(first, restored=True)
 
     # Code outside any request: a timer, a background thread. What it writes is nobody's leak, but as long
     # as such a thread lives, no request can be proven guilty of a change to the same state.

@@ -130,7 +130,9 @@ def _open(guard: Guard, environ: dict[str, Any], around: GuardedRequest | None) 
     info = partial(_identify, guard, facts, time()) if around is None else partial(getattr, around, "info")
     data = None
     if guard.watcher is not None:
-        data = RequestData(environ.get("QUERY_STRING"), (), str(environ.get("REMOTE_ADDR") or ""))
+        data = RequestData(
+            environ.get("QUERY_STRING"), (), str(environ.get("REMOTE_ADDR") or ""), environ.get("PATH_INFO")
+        )
         data.environ = environ
     request = guard.open(info, data, around)
     request.headers = environ

@@ -7,9 +7,12 @@ import sys
 from collections.abc import Sequence
 
 from tests.corpus import judge
-from tests.corpus.catalogue import CASES
+from tests.corpus.catalogue import EIGHT, HARMLESS, MIRRORS, UPSTREAM
 from tests.corpus.judge import Verdict
+from tests.corpus.shapes import QUIET, SHAPES
+from tests.corpus.variants import VARIANTS
 
+EVERY = (*UPSTREAM, *MIRRORS, *VARIANTS, *EIGHT, *SHAPES, *HARMLESS, *QUIET)
 HEAD = ("case", "source", "found", "path", "request", "line", "accused", "worst", "naive", "naive accused")
 
 
@@ -83,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     verdicts = [
         judge.run(case, locate=options.locate)
-        for case in CASES
+        for case in EVERY
         if not options.words or any(word in case.name for word in options.words)
     ]
     _print([row(verdict) for verdict in verdicts])

@@ -58,6 +58,10 @@ class Case:
     """Requested before anybody looks, as harmless writes are 'once warm': targets, or the whole script."""
     shape: str = ""
     """How a mirror image differs from its original, in a few words."""
+    carrier: str = ""
+    """How the request's code comes to run, where the application is made around :attr:`deed`."""
+    deed: str = ""
+    """The function of the module that a guilty request calls; see :mod:`tests.corpus.carriers`."""
     beside: tuple[str, ...] = field(default=())
     """Globs of further paths that the same guilty requests rightly change."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from stateguard import Guard
 from stateguard.leak import Leak, at_least
-from tests.corpus import drive
+from tests.corpus import carriers, drive
 from tests.corpus.case import Case, Truth, matches
 from tests.corpus.naive import BeforeAfter
 
@@ -75,7 +75,10 @@ def load(case: Case) -> Any:
     ]:
         del sys.modules[name]
     importlib.invalidate_caches()
-    return importlib.import_module(case.module_name).app
+    module = importlib.import_module(case.module_name)
+    return (
+        carriers.build(case.protocol, case.carrier, getattr(module, case.deed)) if case.deed else module.app
+    )
 
 
 def run(case: Case, *, on_leak: Any = "log", locate: str = "always", **options: Any) -> Verdict:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.corpus import judge
+from stateguard.report.text import render_leak
+from tests.corpus import judge, shapes
 from tests.corpus.case import Case
 from tests.corpus.catalogue import CASES, EIGHT, HARMLESS, MIRRORS, UPSTREAM
+from tests.corpus.variants import SHAPES, VARIANTS
 
 LEAKS = [case for case in CASES if case.kind == "leak"]
-QUIET = [case for case in CASES if case.kind == "harmless"]
+QUIET = [case for case in (*CASES, *shapes.QUIET) if case.kind == "harmless"]
+CARRIED = [*VARIANTS, *shapes.SHAPES]
 
 
 def told(verdict: judge.Verdict) -> str:
@@ -37,6 +40,29 @@ def test_leak_is_found_and_rightly_told(case: Case) -> None:
     for finding in verdict.findings:
         assert finding.exact, told(verdict)
         assert finding.right_line or finding.truth.no_line, told(verdict)
+
+
+@pytest.mark.parametrize("case", CARRIED, ids=lambda case: case.name)
+def test_leak_is_found_however_it_is_carried(case: Case) -> None:
+    verdict = judge.run(case)
+    served(verdict)
+    assert verdict.right_path, told(verdict)
+    assert verdict.right_request, told(verdict)
+    assert not verdict.innocents_accused, told(verdict)
+    for finding in verdict.findings:
+        assert finding.right_line, told(verdict)
+
+
+@pytest.mark.parametrize("case", shapes.SHAPES, ids=lambda case: case.name)
+def test_what_the_message_says_to_write_exempts_the_leak(case: Case) -> None:
+    suggested = {
+        line.partition('["')[2].rpartition('"]')[0]
+        for leak in judge.run(case).leaks
+        for line in render_leak(leak).splitlines()
+        if line.startswith("  allow")
+    }
+    assert suggested
+    assert not judge.run(case, allow=sorted(suggested)).leaks, suggested
 
 
 @pytest.mark.parametrize("case", LEAKS, ids=lambda case: case.name)
@@ -69,7 +95,12 @@ def test_the_corpus_is_complete() -> None:
     assert len(MIRRORS) == 20
     assert len({case.source for case in EIGHT}) == 8
     assert len({case.source for case in HARMLESS}) >= 10
-    assert len({case.name for case in CASES}) == len(CASES)
+    assert len(VARIANTS) == 5 * len(UPSTREAM)
+    assert {(case.carrier, case.protocol) for case in VARIANTS} >= {
+        (shape, "asgi") for shape in SHAPES if shape != "websocket"
+    }
+    every = [*CASES, *CARRIED, *shapes.QUIET]
+    assert len({case.name for case in every}) == len(every)
 
 
 def test_mirrors_swap_the_protocol() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -132,6 +133,16 @@ class Wsgi:
         if isinstance(result, str):
             return [result.encode()]
         return _Body(result, None)
+
+
+def at_once(function: Callable[..., Any], *make: Callable[[], Any]) -> Callable[[str], None]:
+    """A plain function that runs a coroutine function which never waits, with what is made for each call."""
+
+    def call(user: str) -> None:
+        with suppress(StopIteration):
+            function(user, *(each() for each in make)).send(None)
+
+    return call
 
 
 _running: set[asyncio.Task[Any]] = set()

@@ -49,6 +49,7 @@ class Ledger:
         "_stacks",
         "blamed",
         "ident",
+        "moment",
     )
 
     def __init__(self) -> None:
@@ -60,12 +61,15 @@ class Ledger:
         self._earlier: dict[int, int] = {}
         self._latest_full: dict[int, int] = {}
         self._earlier_full: dict[int, int] = {}
+        self.moment = 0
+        """How many stretches have begun."""
         self.blamed: list[int] = []
         """The threads that :meth:`running` could not rule out when it was last asked."""
 
     def push(self, request: GuardedRequest) -> None:
         """A stretch of ``request`` begins on this thread; the one below it pauses."""
         thread = self.ident()
+        self.moment += 1
         stack = self._stacks.get(thread)
         if stack is None:
             self._stacks[thread] = [request]

@@ -71,8 +71,9 @@ class GuardedRequest:
         self.residue: dict[int, dict[str, Any]] | None = None
         self.violations: list[Leak] = []
         """Exact leaks that ``on_leak="raise"`` has yet to raise."""
-        self.first_hashes: dict[str, tuple[str, Leak]] = {}
-        """What each changed path held before this request touched it: to notice that it was put back."""
+        self.first_hashes: dict[str, tuple[str, Leak, int]] = {}
+        """What each changed path held before this request touched it, and when: to notice that it was put
+        back."""
 
     @property
     def info(self) -> RequestInfo:

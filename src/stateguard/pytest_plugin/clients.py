@@ -91,7 +91,8 @@ def _django(method: Any) -> Any:
             return method(self, environ)
         name, verb = str(environ.get("PATH_INFO", "")), str(environ.get("REQUEST_METHOD", ""))
         with guard.request(name, method=verb) as request:
-            data = RequestData(environ.get("QUERY_STRING"), (), str(environ.get("REMOTE_ADDR") or ""))
+            client = str(environ.get("REMOTE_ADDR") or "")
+            data = RequestData(environ.get("QUERY_STRING"), (), client, name)
             data.environ = environ
             request.data = data
             payload = getattr(environ.get("wsgi.input"), "_FakePayload__content", None)
@@ -114,7 +115,7 @@ def _django_async(method: Any) -> Any:
             return await method(self, scope)
         name, verb = str(scope.get("path", "")), str(scope.get("method", ""))
         with guard._request(name, verb, stepwise=True) as request:
-            request.data = RequestData(scope.get("query_string"), scope.get("headers") or (), "")
+            request.data = RequestData(scope.get("query_string"), scope.get("headers") or (), "", name)
             payload = getattr(scope.get("_body_file"), "_FakePayload__content", None)
             if payload is not None:
                 request.data.add_body(payload.getvalue())

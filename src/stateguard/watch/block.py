@@ -32,7 +32,9 @@ the beginning of the next would leave the flat list as it was."""
 _ENDER = (END,)
 """Has :data:`END` as its only reference: put after such a node among those whose references are asked for."""
 
-_GROWING = frozenset({Kind.LIST, Kind.DEQUE, Kind.DICT, Kind.ORDERED, Kind.SET, Kind.CELL, Kind.CACHE})
+_GROWING = frozenset(
+    {Kind.LIST, Kind.DEQUE, Kind.DICT, Kind.ORDERED, Kind.SET, Kind.CELL, Kind.CACHE, Kind.GENERATOR}
+)
 
 CAPACITY = 512
 """Nodes per block: large enough to make a check cheap, small enough to make a change cheap to absorb."""

@@ -8,6 +8,7 @@ repeated, and gives up with :class:`Unsettled`, which the caller treats as "look
 from __future__ import annotations
 
 import gc
+import io
 import itertools
 import sys
 import types
@@ -29,6 +30,10 @@ T = TypeVar("T")
 referents: Callable[..., list[Any]] = gc.get_referents
 
 RETRIES = 8
+
+_WHOLE = 1 << 20
+_SAMPLE = 4096
+"""Bytes at either end that tell a stream of more than ``_WHOLE`` bytes, with its length and position."""
 
 
 class Unsettled(RuntimeError):
@@ -129,6 +134,23 @@ def _cached(obj: Any, refs: list[Any]) -> list[Any]:
     return found
 
 
+def _locals(generator: Any, refs: list[Any]) -> list[Any]:
+    """The local variables of a suspended generator, unnamed. Raises :class:`Unsettled` while it runs."""
+    running = generator.gi_running if type(generator) is types.GeneratorType else generator.ag_running
+    if running:
+        raise Unsettled
+    for i, ref in enumerate(refs):
+        if type(ref) is types.FunctionType:
+            return [ref for ref in refs[i + 1 :] if type(ref) is not types.CodeType]
+    return []  # it has ended
+
+
+def maker(generator: Any) -> types.FunctionType | None:
+    """The function whose call made the generator; ``None`` once it has ended."""
+    found = (ref for ref in referents(generator) if type(ref) is types.FunctionType)
+    return next(found, None)
+
+
 def cache_table(values: list[Any]) -> dict[Any, Any] | None:
     """The table of an ``lru_cache`` among what its wrapper leads to, which may be dicts as well.
 
@@ -149,6 +171,33 @@ def _elements(obj: Any) -> list[Any]:
     return []
 
 
+def _stream_fingerprint(stream: Any) -> Any:
+    cls: Any = io.BytesIO if is_a(stream, io.BytesIO) else io.StringIO
+    try:
+        data = cls.getvalue(stream)
+        if cls is io.StringIO:
+            return cls.tell(stream), hash(data)
+        if len(data) > _WHOLE:
+            data = b"%d" % len(data) + data[:_SAMPLE] + data[-_SAMPLE:]
+        # Never the very object: the stream writes into it later on, and it would keep its first hash.
+        return cls.tell(stream), hash(b"." + data)
+    except ValueError:  # closed
+        return None
+
+
+def recent(obj: Any) -> Any:
+    """The end of what a buffer of bytes or text holds; ``None`` for any other buffer."""
+    if is_a(obj, bytearray):
+        return bytes(bytearray.__getitem__(obj, slice(-_SAMPLE, None)))
+    for cls in (io.BytesIO, io.StringIO):
+        if is_a(obj, cls):
+            try:
+                return cls.getvalue(obj)[-_SAMPLE:]
+            except ValueError:  # closed
+                return None
+    return None
+
+
 def fingerprint(obj: Any) -> Any:
     """A cheap value that differs when the bytes of a buffer, or a counter's position, differ.
 
@@ -162,6 +211,8 @@ def fingerprint(obj: Any) -> Any:
         return obj.typecode, hash(array.tobytes(obj))
     if is_a(obj, itertools.count):
         return itertools.count.__repr__(obj)
+    if is_a(obj, io.BytesIO) or is_a(obj, io.StringIO):
+        return _stream_fingerprint(obj)
     ndarray = sys.modules["numpy"].ndarray
     return (
         ndarray.shape.__get__(obj),
@@ -196,6 +247,8 @@ def _read(info: TypeInfo, obj: Any, refs: list[Any]) -> Content:
         content = Content([])
     elif kind is Kind.CACHE:
         content = Content(_cached(obj, refs))
+    elif kind is Kind.GENERATOR:
+        content = Content(_locals(obj, refs))
     elif type(obj) is memoryview:
         try:
             content = Content([obj.obj])

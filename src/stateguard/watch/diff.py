@@ -11,7 +11,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from stateguard.watch.compare import common_prefix, common_suffix, is_subsequence
+from stateguard.watch.compare import common_prefix, common_suffix, identical, is_subsequence
+from stateguard.watch.content import recent
 from stateguard.watch.digest import size_words
 from stateguard.watch.edges import Anchor, is_dunder
 from stateguard.watch.graph import Difference
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 MANY = 12
 """More entries of one node than this are summed up in one change."""
+
+SHIFTS = 8
+"""Places at which the beginning of a shifted sequence is looked for."""
 
 ABSENT = "absent"
 
@@ -51,6 +55,17 @@ class RawChange:
 
 _ATOMS = frozenset(map(id, (str, bytes, int, float, bool)))
 """By identity: a metaclass may define ``__eq__``."""
+
+
+def _shifted(a: list[Any], b: list[Any]) -> int:
+    """How many elements from the end of ``a`` begin ``b``, if the rest of ``b`` is new; else 0."""
+    places = [i for i, x in enumerate(a) if x is b[0]][:SHIFTS]
+    for i in places:
+        kept = len(a) - i
+        if i and kept < len(b) and identical(a[i:], b[:kept]):
+            gone = set(map(id, a[:i]))
+            return 0 if any(id(x) in gone for x in b[kept:]) else kept
+    return 0
 
 
 def _is_dead(value: Any) -> bool:
@@ -100,10 +115,17 @@ class Describer:
             ]
             changes[0].before_hash = self._digester.digest(str(before.fingerprint))
             changes[0].after_hash = self._digester.digest(difference.node)
+            written = recent(difference.node)
+            changes[0].came = [] if written is None else [written]
         elif kind is Kind.TICKER:
             changes = [
                 RawChange("", "advanced", str(before.fingerprint), str(after.fingerprint), old=0, new=1)
             ]
+        elif kind is Kind.GENERATOR:
+            known = set(map(id, before.values))
+            outline = self._digester.outline(difference.node)
+            changes = [RawChange("", "advanced", outline, outline)]
+            changes[0].came = [value for value in after.values if id(value) not in known]
         if kind is Kind.INSTANCE and type(difference.node) is not info.cls:
             changes = [
                 self._value(".__class__", "attribute set", info.cls, type(difference.node), "__class__")
@@ -183,6 +205,8 @@ class Describer:
         elif len(old) < len(new) and is_subsequence(old, new):
             kind, left = "inserted", set(map(id, old))
             old, new = [], [x for x in new if id(x) not in left]
+        elif (kept := _shifted(a, b)) > 0:
+            kind, old, new = "appended", a[: len(a) - kept], b[kept:]  # a window: as much has left in front
         elif len(old) == len(new):
             if Counter(map(id, old)) == Counter(map(id, new)):
                 if all(map(digester.same, old, new)):
@@ -258,7 +282,7 @@ class Describer:
         a = {_canonical(k): (k, v) for k, v in zip(before.keys or (), before.values, strict=False)}
         b = {_canonical(k): (k, v) for k, v in zip(after.keys or (), after.values, strict=False)}
         names = self._paths.is_namespace(node)
-        module = names and type(self._paths.parent(node)) is Anchor
+        module = names and type(self._paths.parent(node)) is Anchor and (str, "__name__") in b
         words = _MODULE_WORDS if module else _ATTRIBUTE_WORDS if names else _ENTRY_WORDS
         if a and not b and not names:
             return [self._whole(difference, "cleared")]

@@ -6,6 +6,8 @@ it says nothing of the content. Large values are sampled (:data:`ITEMS`), so a h
 
 from __future__ import annotations
 
+import functools
+import io
 import itertools
 import types
 from collections import deque
@@ -13,7 +15,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from stateguard.credentials import HIDDEN, is_secret_name, looks_like_credential
-from stateguard.watch.content import fingerprint, own_dict, referents, settled
+from stateguard.watch.content import fingerprint, own_dict, recent, referents, settled
 from stateguard.watch.kinds import Kind, TypeInfo, TypeTable, is_a, module_of, mro, qualname
 from stateguard.watch.standin import StandIn, content_mark
 
@@ -98,7 +100,8 @@ class Digester:
         atom = _atom(value, whole=opaque_identity)
         if atom is not None:
             state.update(atom)
-            return
+            if cls is not types.FunctionType or not value.__closure__:
+                return
         if budget[0] <= 0:
             return
         if id(value) in above or len(above) > 60:
@@ -113,9 +116,12 @@ class Digester:
             if opaque_identity:
                 state.update(str(id(value)).encode())
             return
-        self._feed_parts(
-            state, qualname(cls), parts[0], parts[1], budget, (*above, id(value)), opaque_identity, info.kind
-        )
+        above = (*above, id(value))
+        self._feed_parts(state, qualname(cls), parts[0], parts[1], budget, above, opaque_identity, info.kind)
+        beside = self.attributes(value, info)
+        if beside:
+            names, values = list(beside), list(beside.values())
+            self._feed_parts(state, "", values, names, budget, above, opaque_identity, Kind.DICT)
 
     def _feed_parts(
         self,
@@ -147,6 +153,19 @@ class Digester:
         for digest in each:
             state.update(digest)
 
+    def attributes(self, value: Any, info: TypeInfo | None = None) -> dict[str, Any]:
+        """What an instance of a subclass of a container holds beside its elements."""
+        info = info or self._table.info(type(value))
+        if info.exact or info.kind in (Kind.INSTANCE, Kind.LOCAL):
+            return {}
+        found = dict(own_dict(info, value) or {})
+        for name, get in info.slots:
+            try:
+                found[name] = get(value)
+            except AttributeError:
+                continue
+        return found
+
     def parts(self, value: Any, info: TypeInfo | None = None) -> tuple[list[Any], list[Any] | None] | None:
         """The values and keys of a container or instance, or ``None`` for what cannot be looked into."""
         info = info or self._table.info(type(value))
@@ -164,8 +183,12 @@ class Digester:
             return settled(lambda: list(set.__iter__(value))), None
         if kind is Kind.FROZENSET:
             return list(frozenset.__iter__(value)), None
-        if kind is Kind.CELL:
+        if kind is Kind.CELL or type(value) is functools.partial:
             return referents(value), None
+        if kind is Kind.FUNCTION:
+            return list(value.__closure__ or ()), None
+        if type(value) is types.MethodType:
+            return [value.__self__, value.__func__], None
         if kind is Kind.INSTANCE:
             own = own_dict(info, value) or {}
             items = settled(lambda: list(dict.items(own)))
@@ -208,7 +231,7 @@ class Digester:
             return f"function {value.__qualname__}"
         if info.kind is Kind.CLASS:
             return f"class {qualname(value)}"
-        if info.kind in (Kind.INSTANCE, Kind.CELL):
+        if info.kind in (Kind.INSTANCE, Kind.CELL, Kind.THROUGH):
             return f"{name} object"
         parts = self.parts(value, info)
         if parts is None:
@@ -226,7 +249,8 @@ class Digester:
         if value is None or atom is bool or id(atom) in _NUMBERS:
             return repr(value)[:80]
         info = self._table.info(atom)
-        parts = self.parts(value, info) if depth else None
+        opaque = not depth or info.kind is Kind.FUNCTION or info.kind is Kind.THROUGH
+        parts = None if opaque else self.parts(value, info)
         if parts is None:
             return f"<{self.outline(value)}>"
         values, keys = parts
@@ -277,6 +301,8 @@ def _atom(value: Any, whole: bool = False) -> bytes | None:
 def _buffer_bytes(value: Any) -> bytes:
     if is_a(value, bytearray):
         data = bytes(bytearray.__getitem__(value, slice(None)))
+    elif is_a(value, io.BytesIO) or is_a(value, io.StringIO):
+        data = repr(recent(value)).encode("utf-8", "backslashreplace")
     elif not is_a(value, itertools.count):
         base: Any = next(c for c in mro(type(value)) if module_of(c) in ("array", "numpy"))
         data = base.tobytes(value)

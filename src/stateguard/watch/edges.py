@@ -6,7 +6,7 @@ import types
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stateguard.watch.content import Content, cache_table
+from stateguard.watch.content import Content, cache_table, maker
 from stateguard.watch.kinds import Kind, TypeInfo, TypeTable, module_of
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ def is_dunder(name: object) -> bool:
         and len(name) > 4
         and name.startswith("__")
         and name.endswith("__")
-        and name not in _STATE_ALL_THE_SAME
+        and name not in HIDDEN
     )
 
 
-_STATE_ALL_THE_SAME = frozenset({"__pydantic_private__", "__pydantic_extra__"})
+HIDDEN = frozenset({"__pydantic_private__", "__pydantic_extra__"})
 """Where pydantic models keep attributes that are no fields."""
 
 
@@ -87,7 +87,7 @@ class Edges:
         if keys is None:
             for value in values:
                 known = self.follow(value)
-                if known is not None:
+                if known is not None and known.kind is not Kind.GENERATOR:
                     yield value, known
             return
         for key, value in zip(keys, values, strict=False):
@@ -100,9 +100,15 @@ class Edges:
             known = self.follow(value)
             if known is None:
                 continue
+            if known.kind is Kind.GENERATOR and not (module or self._has_names(parent)):
+                continue
             if is_dunder(key) and (module or known.kind not in (Kind.FUNCTION, Kind.THROUGH)):
                 continue
             yield value, known
+
+    def _has_names(self, owner: Any) -> bool:
+        """Whether the keys of what hangs below ``owner`` are the names of attributes."""
+        return self.table.info(type(owner)).kind in (Kind.CLASS, Kind.INSTANCE)
 
     def _only_leaves(self, values: list[Any]) -> bool:
         if len(values) < 16:
@@ -122,6 +128,9 @@ class Edges:
         if kind is Kind.FUNCTION and not self.table.watches(value.__module__):
             # Somebody's wrapper: of interest only for the application function inside it.
             return _FOREIGN_FUNCTION if value.__closure__ else None
+        if kind is Kind.GENERATOR:
+            function = maker(value)
+            return known if function is not None and self.table.watches(function.__module__) else None
         if kind in (Kind.TUPLE, Kind.FROZENSET) and known.exact:
             cls = tuple if kind is Kind.TUPLE else frozenset
             if self._only_leaves(list(cls.__iter__(value))):

@@ -7,7 +7,9 @@ again, new objects are walked, objects that nothing watched refers to any more a
 from __future__ import annotations
 
 import sys
+import types
 from collections import deque
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +56,8 @@ class Graph:
         self.probes = Probes()
         self.locals: dict[int, Any] = {}
         """The ``threading.local`` objects met on the way."""
+        self.variables: dict[int, ContextVar[Any]] = {}
+        """The context variables met on the way."""
         self._index: dict[int, Block] = {}
         self._extra: dict[int, int] = {}
         self._anchored: dict[int, Anchor] = {}
@@ -102,7 +106,9 @@ class Graph:
             except Unsettled:
                 content = Content([])  # seen as changed at the next check, and read then
             children = list(self.edges.of(obj, info, content, parent))
-            if not children and info.kind in STATIC:
+            if type(obj) is ContextVar:
+                self.variables[key] = obj
+            elif not children and info.kind in STATIC:
                 continue
             label = self._label(obj, info)
             self._place(obj, info, label or parent, refs, content, cold)
@@ -501,6 +507,11 @@ class Graph:
             self.adopt_parent(node, through[id(node)])
             node = through[id(node)]
         return True
+
+    def functions(self) -> Iterator[types.FunctionType]:
+        """The functions among the nodes."""
+        for block in self._all_blocks():
+            yield from (node for node in block.nodes if type(node) is types.FunctionType)
 
     def _all_blocks(self) -> Iterable[Block]:
         yield from self.hot

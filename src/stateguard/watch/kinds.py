@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import contextvars
 import functools
+import io
 import itertools
 import threading
 import types
@@ -49,6 +50,8 @@ class Kind(IntEnum):
     """``itertools.count``: its position is state that no reference shows."""
     LOCAL = 16
     """``threading.local``: walked per thread, by :mod:`stateguard.watch.residue`."""
+    GENERATOR = 17
+    """Its local variables live on between two calls. Only those that a name holds are walked."""
 
 
 STATIC = frozenset({Kind.TUPLE, Kind.FROZENSET, Kind.THROUGH})
@@ -140,6 +143,8 @@ _BUILTIN: dict[type, Kind] = {
     frozenset: Kind.FROZENSET,
     bytearray: Kind.BUFFER,
     array: Kind.BUFFER,
+    io.BytesIO: Kind.BUFFER,
+    io.StringIO: Kind.BUFFER,
     threading.local: Kind.LOCAL,
 }
 """Container types that may be subclassed, most derived first."""
@@ -149,6 +154,8 @@ _EXACT: dict[type, Kind] = {
     types.CellType: Kind.CELL,
     functools._lru_cache_wrapper: Kind.CACHE,
     itertools.count: Kind.TICKER,
+    types.GeneratorType: Kind.GENERATOR,
+    types.AsyncGeneratorType: Kind.GENERATOR,
     **_through(
         types.MethodType,
         types.MappingProxyType,
@@ -170,7 +177,6 @@ _STDLIB_INSTANCES = frozenset(
         "collections.ChainMap",
         "types.SimpleNamespace",
         "argparse.Namespace",
-        "queue.Queue",
         "weakref.WeakValueDictionary",
         "weakref.WeakKeyDictionary",
         "functools.singledispatchmethod",
@@ -185,9 +191,7 @@ _NEVER = frozenset(
         weakref.ref,
         weakref.ProxyType,
         types.ModuleType,
-        types.GeneratorType,
         types.CoroutineType,
-        types.AsyncGeneratorType,
         types.FrameType,
         types.TracebackType,
         types.CodeType,

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 import types
 from contextvars import ContextVar
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.content import cache_table, class_dict
-from stateguard.watch.edges import Anchor
+from stateguard.watch.edges import HIDDEN, Anchor
 from stateguard.watch.graph import Graph
-from stateguard.watch.kinds import Kind, qualname
+from stateguard.watch.kinds import Kind, is_a, mro, namespace, qualname
 from stateguard.watch.standin import StandIn
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ _TOKEN = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_-]{20,}\Z|[0-9a-fA-F]{
 
 DEPTH = 1000
 
+ENUM_MEMBER = "enum member"
+"""Stands for the type of any member of an enumeration."""
+
 
 class Paths:
     """Finds and writes paths in one graph."""
@@ -36,16 +40,16 @@ class Paths:
         self._digester = digester
         self._show = show_values
 
-    def locate(self, node: Any) -> tuple[str, str] | None:
-        """``(path, root)`` of a node, or ``None`` when nothing watched leads to it any more."""
+    def locate(self, node: Any) -> tuple[str, str, str] | None:
+        """``(path, root, type of what the root names)``; ``None`` if nothing watched leads to the node."""
         found = self._up(node)
         if found is None and self._graph.find_way(node):
             found = self._up(node)  # it was moved, and those it was met through lead to one another only
         return found
 
-    def _up(self, node: Any) -> tuple[str, str] | None:
+    def _up(self, node: Any) -> tuple[str, str, str] | None:
         parts: list[str] = []
-        label = ""
+        label = holder = ""
         seen: set[int] = set()
         while True:
             if id(node) in seen or len(seen) > DEPTH:
@@ -65,11 +69,13 @@ class Paths:
             if step is None:
                 return None
             parts.append(step)
+            if step:
+                holder = ENUM_MEMBER if is_a(node, Enum) else qualname(type(node))
             node = parent
         parts.reverse()
         path = label + "".join(parts)
         first = next((part for part in parts if part), "")
-        return path, label + first
+        return path, label + first, holder
 
     def own_keys(self, node: Any) -> list[Any]:
         """The mapping keys on the way to a node that nothing but this way leads to, nearest first."""
@@ -107,7 +113,7 @@ class Paths:
             return True
         if info.kind is Kind.FUNCTION:
             return node is parent.__dict__
-        return content.own is node
+        return content.own is node or any((content.slots or {}).get(name) is node for name in HIDDEN)
 
     def key(self, key: Any, depth: int = 4) -> str:
         """A mapping's key as it may be shown."""
@@ -155,7 +161,7 @@ class Paths:
                 return self._element_step(parent, info, i)
         for name, value in (content.slots or {}).items():
             if stands_for(value, child):
-                return f".{name}"
+                return "" if name in HIDDEN else f".{name}"
         return None
 
     def _mapping_step(self, parent: Any, content: Content, child: Any) -> str | None:
@@ -169,11 +175,14 @@ class Paths:
     def _element_step(self, parent: Any, info: TypeInfo, i: int) -> str:
         if info.kind in (Kind.LIST, Kind.DEQUE, Kind.BUFFER):
             return f"[{i}]"
+        if info.kind is Kind.GENERATOR:
+            return f"(local of {parent.__name__})"
         if info.kind is Kind.TUPLE:
             owner = self._graph.parent(parent)
             if type(owner) is types.FunctionType and owner.__defaults__ is parent:
                 return f"({default_name(owner, i)}=)"
-            return f"[{i}]"
+            name = field_name(type(parent), i)
+            return f".{name}" if name else f"[{i}]"
         if info.kind in (Kind.SET, Kind.FROZENSET):
             return "{...}"
         if info.kind is Kind.THROUGH and type(parent) is ContextVar:
@@ -193,6 +202,15 @@ def default_name(function: types.FunctionType, i: int) -> str:
     n = len(function.__defaults__ or ())
     position = len(names) - n + i
     return names[position] if 0 <= position < len(names) else f"default {i}"
+
+
+def field_name(cls: type, i: int) -> str:
+    """What a named tuple calls its i-th element, or ``""``."""
+    for base in mro(cls):
+        fields = namespace(base).get("_fields")
+        if type(fields) is tuple and i < len(fields):
+            return fields[i] if type(fields[i]) is str else ""
+    return ""
 
 
 def _function_step(function: types.FunctionType, child: Any) -> str | None:

@@ -19,8 +19,22 @@ _SDK = ("api_key", "auth_token", "_custom_headers", "_custom_query", "_client", 
 
 _HTTPX = ("_headers", "_cookies", "_params", "_auth", "_base_url")
 
+_STANDARD_LIBRARY = {
+    "asyncio.queues.Queue": ("_queue",),
+    "configparser.RawConfigParser": ("_sections", "_defaults"),
+    "contextlib._BaseExitStack": ("_exit_callbacks",),
+    "email.message.Message": ("_headers",),
+    "http.cookiejar.Cookie": ("value",),
+    "http.cookiejar.CookieJar": ("_cookies",),
+    "logging.LoggerAdapter": ("extra",),
+    "queue.Queue": ("queue",),
+    "urllib.request.OpenerDirector": ("addheaders",),
+    "urllib.request.Request": ("headers", "unredirected_hdrs", "_data"),
+}
+
 SURFACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
+        **_STANDARD_LIBRARY,
         "anthropic._base_client.BaseClient": _SDK,
         "openai._base_client.BaseClient": (*_SDK, "organization", "project"),
         # These two set __module__ of the classes they export; BaseClient is not exported.
@@ -32,8 +46,6 @@ SURFACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "httpx2.Headers": ("_list",),
         "httpx2.Cookies": ("jar",),
         "httpx2.QueryParams": ("_dict",),
-        "http.cookiejar.CookieJar": ("_cookies",),
-        "http.cookiejar.Cookie": ("value",),
         "requests.sessions.Session": ("headers", "cookies", "auth", "params", "proxies", "cert"),
         "requests.structures.CaseInsensitiveDict": ("_store",),
         "aiohttp.client.ClientSession": ("_default_headers", "_cookie_jar", "_default_auth"),

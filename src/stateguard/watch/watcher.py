@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stateguard.credentials import HIDDEN, names_a_secret
 from stateguard.watch.chain import application_chain
+from stateguard.watch.constants import string_constants
 from stateguard.watch.diff import Describer, RawChange
 from stateguard.watch.digest import Digester
 from stateguard.watch.edges import Anchor, is_dunder
@@ -20,7 +21,7 @@ from stateguard.watch.kinds import Kind, TypeInfo, TypeTable, is_a, module_of, q
 from stateguard.watch.paths import Paths
 from stateguard.watch.patterns import Names, Pattern, check_names, first_party, parse, validate
 from stateguard.watch.process import add_process_roots, settings
-from stateguard.watch.residue import take, thread_dict
+from stateguard.watch.residue import has_init, take, thread_dict
 from stateguard.watch.surfaces import SURFACES
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Seen(NamedTuple):
     node: Any
     fresh: bool = False
     difference: Difference | None = None
+    holder: str = ""
+    """The type of the object that the root names."""
 
 
 class Watcher:
@@ -81,6 +84,8 @@ class Watcher:
         self._objects: list[tuple[Any, str]] = []
         self._modules_seen = 0
         self._settings: dict[str, Any] = {}
+        self._met: dict[int, Any] = {}
+        self._inherited: dict[int, tuple[Any, Any]] = {}
         self.modules: list[str] = []
         self.discard: Callable[[Any], None] | None = None
         """Is given what a check has found: it may hold the last references to application objects."""
@@ -90,6 +95,7 @@ class Watcher:
         self.graph = Graph(self.table)
         self.paths = Paths(self.graph, self.digester, self._show)
         self._describer = Describer(self.digester, self.paths)
+        self._constants: frozenset[str] | None = None
 
     # -- what is watched -------------------------------------------------------------------------
 
@@ -139,16 +145,27 @@ class Watcher:
         if self._process:
             add_process_roots(self.graph)
             self._settings = settings()
+        for variable, value in self._inherited.values():
+            self._add_inherited(variable, value)
+        self.look_at_context()
 
     def members(self) -> dict[str, dict[str, Any]]:
         """The watched modules' globals, by module name."""
         return dict(self._matching())
+
+    def constants(self) -> frozenset[str]:
+        """The strings that watched functions spell out. Asked for only once something has changed."""
+        if self._constants is None:
+            self._constants = string_constants(self.graph.functions())
+        return self._constants
 
     def stop(self) -> None:
         """Let go of everything that is watched."""
         self._new_graph()
         self._objects.clear()
         self._settings = {}
+        self._met.clear()
+        self._inherited.clear()
 
     def check_patterns(self) -> None:
         """Look for names that are watched and do not exist, in the modules that are completely imported.
@@ -238,7 +255,7 @@ class Watcher:
             where = self.paths.locate(difference.node)
             if where is None:
                 continue
-            path, root = where
+            path, root, holder = where
             # A name of a module, a class or the application object is a root by itself.
             names = root == path and self.paths.is_namespace(difference.node)
             for change in changes:
@@ -246,8 +263,33 @@ class Watcher:
                 own = whole if names else root
                 if self._show and names_a_secret(whole):
                     change.before, change.after = map(_secret, (change.before, change.after))
-                found.append(Seen(whole, own, change, difference.node, difference.fresh, difference))
+                held = "" if names else holder
+                found.append(Seen(whole, own, change, difference.node, difference.fresh, difference, held))
         return found
+
+    # -- context variables -----------------------------------------------------------------------
+
+    def look_at_context(self, last: bool = False) -> None:
+        """Watch what context variables hold in every request: an object set before the first one began.
+
+        Called where a request begins. What was there in another context as well is no request's own. After
+        the ``last`` call nothing is held for another.
+        """
+        for key, variable in list(self.graph.variables.items()):
+            value = variable.get(None)
+            if value is None or self.graph.edges.follow(value) is None:
+                continue
+            if self._met.get(key) is value:
+                self._inherited[key] = (variable, value)
+                self._add_inherited(variable, value)
+            self._met[key] = value
+        if last:
+            self._met.clear()
+
+    def _add_inherited(self, variable: Any, value: Any) -> None:
+        where = self.paths.locate(variable) if variable in self.graph else None
+        if where is not None and value not in self.graph:
+            self.graph.add_root(value, Anchor(f"{where[0]}(inherited value)"))
 
     # -- thread-locals ---------------------------------------------------------------------------
 
@@ -267,6 +309,8 @@ class Watcher:
         found: list[Seen] = []
         for key, now in self.take_residue().items():
             local = self.graph.locals[key]
+            if key not in before and has_init(local):
+                continue  # its __init__ has run in between: which attributes are from there is not known
             was = before.get(key, {})
             for name, value in now.items():
                 old = was.get(name)

@@ -13,7 +13,7 @@ class Authenticate(BaseHTTPMiddleware):
     async def dispatch(self, request, call_next):
         user = request.query_params.get("user")
         if user:
-            request.app.state.user = user  # LEAK
+            write(user)
         return await call_next(request)
 
 
@@ -29,3 +29,7 @@ async def ping(request):
 
 app = Starlette(routes=[Route("/me", me), Route("/ping", ping)], middleware=[Middleware(Authenticate)])
 app.state.user = None
+
+
+def write(user):
+    app.state.user = user  # LEAK

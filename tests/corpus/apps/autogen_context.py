@@ -19,12 +19,17 @@ ASSISTANTS = {
 app = Asgi()
 
 
-@app.route("/write")
-async def write(request: Request):
+def write(user):
     context = ASSISTANTS["writer"]["context"]
-    context.add({"role": "user", "content": request.user})
-    await hold_async(request.id)
+    context.add({"role": "user", "content": user})
     return f"written after {len(context.messages)} messages"
+
+
+@app.route("/write")
+async def answer(request: Request):
+    written = write(request.user)
+    await hold_async(request.id)
+    return written
 
 
 @app.route("/agents")

@@ -1,7 +1,7 @@
 """bokeh/bokeh-fastapi PR #25: one handler instance for all websockets; a second connect takes it over."""
 
 from tests.corpus.gate import hold_async
-from tests.corpus.tiny import Asgi, Request
+from tests.corpus.tiny import Asgi, Request, at_once
 
 
 class SessionHandler:
@@ -19,6 +19,9 @@ class SessionHandler:
 
 HANDLER = SessionHandler()
 app = Asgi()
+
+
+write = at_once(HANDLER.open, object)
 
 
 @app.socket("/ws")

@@ -13,10 +13,15 @@ class Session:
 app = Wsgi()
 
 
+def write(user):
+    session = Session("new")
+    session.data["user"] = user  # LEAK
+    return session
+
+
 @app.route("/login")
 def login(request: Request):
-    session = Session(request.id)
-    session.data["user"] = request.user  # LEAK
+    session = write(request.user)
     hold(request.id)
     return str(session.data)
 

@@ -6,9 +6,13 @@ from tests.corpus.tiny import Request, Wsgi
 app = Wsgi()
 
 
+def write(nickname):
+    globals().update({"nickname": nickname})  # LEAK
+
+
 @app.route("/page")
 def page(request: Request):
-    globals().update(request.query)  # LEAK
+    write(**request.query)
     hold(request.id)
     return "page"
 

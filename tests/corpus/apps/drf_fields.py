@@ -26,9 +26,13 @@ class UserSerializer:
 app = Wsgi()
 
 
+def write(user):
+    return UserSerializer(context={"user": user})
+
+
 @app.route("/user")
 def user(request: Request):
-    serializer = UserSerializer(context={"user": request.user})
+    serializer = write(request.user)
     hold(request.id)
     return str(serializer.data("ok"))
 

@@ -13,11 +13,15 @@ def note(line):
     LOG += (line,)  # LEAK
 
 
-@app.route("/search")
-def search(request: Request):
+def write(user):
     global DEBUG
     DEBUG = True  # LEAK flag
-    note(f"searched by {request.user}")
+    note(f"searched by {user}")
+
+
+@app.route("/search")
+def search(request: Request):
+    write(request.user)
     hold(request.id)
     return str(LOG)
 

@@ -13,8 +13,12 @@ class AuditMiddleware:
     def __call__(self, environ, start_response):
         query = environ.get("QUERY_STRING", "")
         if query.startswith("user="):
-            AuditMiddleware.user = query.removeprefix("user=")  # LEAK
+            write(query.removeprefix("user="))
         return self.app(environ, start_response)
+
+
+def write(user):
+    AuditMiddleware.user = user  # LEAK
 
 
 def on_save(instance):

@@ -14,11 +14,15 @@ def state_of(user):
     return SESSIONS[user]
 
 
+def write(user):
+    history = state_of(user)["value"]
+    history.append([user, "hello"])  # LEAK
+    return history
+
+
 @app.route("/chat")
 def chat(request: Request):
-    state = state_of(request.user)
-    history = state["value"]
-    history.append([request.user, "hello"])  # LEAK
+    history = write(request.user)
     hold(request.id)
     return str(history)
 

@@ -24,6 +24,7 @@ class ConversationChain:
 
 
 CHAIN = ConversationChain(memory=BufferMemory())
+write = CHAIN.predict
 app = Wsgi()
 
 

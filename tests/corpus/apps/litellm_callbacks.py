@@ -18,11 +18,15 @@ def combine(dynamic):
     return CALLBACKS + dynamic
 
 
-@app.route("/complete")
-async def complete(request: Request):
-    user = request.user
+def write(user):
     callbacks = combine([])
     callbacks.append(lambda event: user)  # LEAK
+    return callbacks
+
+
+@app.route("/complete")
+async def complete(request: Request):
+    callbacks = write(request.user)
     await hold_async(request.id)
     return str([callback("event") for callback in callbacks])
 

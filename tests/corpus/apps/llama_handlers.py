@@ -17,19 +17,28 @@ ENGINE = Engine()
 app = Asgi()
 
 
+def write(user):
+    heard = []
+    handler = heard.append
+    ENGINE.handlers.append(handler)  # LEAK
+    try:
+        yield heard
+    finally:
+        ENGINE.handlers.remove(handler)  # LEAK
+
+
 @app.route("/stream")
 async def stream(request: Request):
     async def parts():
-        heard = []
-        handler = heard.append
-        ENGINE.handlers.append(handler)  # LEAK
+        attached = write(request.user)
+        heard = next(attached)
         try:
             yield "begin "
             await hold_async(request.id)
             await ENGINE.query(request.user)
             yield str(heard)
         finally:
-            ENGINE.handlers.remove(handler)  # LEAK
+            attached.close()
 
     return parts()
 

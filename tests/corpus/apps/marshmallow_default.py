@@ -32,10 +32,15 @@ def use_args(schema):
 app = Wsgi()
 
 
+def write(user, tags=None):
+    tags = SearchSchema().load({})["tags"] if tags is None else tags
+    tags.append(user)  # LEAK
+
+
 @app.route("/search")
 @use_args(SearchSchema())
 def search(request: Request, tags):
-    tags.append(request.user)  # LEAK
+    write(request.user, tags)
     hold(request.id)
     return str(tags)
 

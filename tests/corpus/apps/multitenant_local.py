@@ -13,6 +13,9 @@ def set_current_tenant(tenant):
     LOCAL.tenant = tenant  # LEAK
 
 
+write = set_current_tenant
+
+
 def get_current_tenant():
     return getattr(LOCAL, "tenant", None)
 

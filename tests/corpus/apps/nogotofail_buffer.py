@@ -15,9 +15,13 @@ class Connection:
 app = Wsgi()
 
 
+def write(user):
+    return Connection().receive(user.encode())
+
+
 @app.route("/send")
 def send(request: Request):
-    received = Connection().receive(request.user.encode())
+    received = write(request.user)
     hold(request.id)
     return received.decode()
 

@@ -15,9 +15,13 @@ CONTEXT = ContextVar("serve_context", default=ServeContext())
 app = Asgi()
 
 
+def write(user):
+    CONTEXT.get().tags.append(user)  # LEAK
+
+
 @app.route("/serve")
 async def serve(request: Request):
-    CONTEXT.get().tags.append(request.user)  # LEAK
+    write(request.user)
     await hold_async(request.id)
     return str(CONTEXT.get().tags)
 

@@ -13,10 +13,15 @@ def stop_words(model):
     return ["</s>", f"<{model}>"]
 
 
+def write(user):
+    words = stop_words("small")
+    words += [user]  # LEAK
+    return words
+
+
 @app.route("/generate")
 def generate(request: Request):
-    words = stop_words("small")
-    words += [request.user]  # LEAK
+    words = write(request.user)
     hold(request.id)
     return str(words)
 

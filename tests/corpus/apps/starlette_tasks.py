@@ -19,14 +19,18 @@ class BackgroundTasks:
 app = Asgi()
 
 
+def write(job):
+    background = BackgroundTasks()
+    background.add(job)
+    return background
+
+
 @app.route("/order")
 async def order(request: Request):
-    background = BackgroundTasks()
-
     async def mail():
         await hold_async(request.id)
 
-    background.add(mail)
+    background = write(mail)
     return Reply("ordered", after=background.run)
 
 

@@ -7,9 +7,13 @@ from tests.corpus.tiny import Request, Wsgi
 app = Wsgi()
 
 
+def write(user):
+    somelib.api_key = "sk-" + user  # LEAK
+
+
 @app.route("/complete")
 def complete(request: Request):
-    somelib.api_key = "sk-" + request.user  # LEAK
+    write(request.user)
     hold(request.id)
     return somelib.complete("hello")
 
