@@ -97,7 +97,7 @@ SUITES = {
                 "pytest<9",
                 "pytest-timeout",
             ),
-            ("tests",),
+            ("tests", "--timeout=60"),
         ),
         Suite("asgiref", ("{source}", "packaging", "pytest", "pytest-asyncio"), ("tests",)),
         Suite(

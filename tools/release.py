@@ -16,6 +16,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,7 +116,6 @@ def check_extra(wheel: Path, extra: str, work: Path) -> list[str]:
     complaints = install(home, f"{wheel}[{extra}]" if extra else str(wheel))
     if complaints:
         return complaints
-    (work / "shop.py").write_text(SHOP, "utf-8")
     code, output = run(
         [str(home / "bin" / "python"), "-W", "error", "-c", EXTRAS[extra]], work, PYTHONPATH="."
     )
@@ -166,9 +166,11 @@ def main() -> int:
     complaints += [output] if code else []
     with tempfile.TemporaryDirectory(prefix="stateguard-release-") as directory:
         work = Path(directory)
-        for extra in EXTRAS:
-            complaints += check_extra(wheel, extra, work)
-        complaints += check_types(wheel, work)
+        (work / "shop.py").write_text(SHOP, "utf-8")
+        with ThreadPoolExecutor(3) as pool:  # mostly waiting, for pip and for pyright
+            checks = [pool.submit(check_types, wheel, work)]
+            checks += [pool.submit(check_extra, wheel, extra, work) for extra in EXTRAS]
+            complaints += [complaint for check in checks for complaint in check.result()]
     for complaint in complaints:
         print(complaint)
     print(f"   {len(EXTRAS)} environments, {len(complaints)} complaints about {wheel.name} and its sdist")
