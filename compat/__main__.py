@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from compat.compare import Comparison, compare
-from compat.page import details, row, table, write
+from compat.page import details, keep, row, table, write
 from compat.prepare import NotReady, python_of, source_of
 from compat.run import Runner
 from compat.suites import SUITES, Suite
@@ -18,7 +18,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m compat", description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"default: all of {', '.join(SUITES)}")
     parser.add_argument("--work", type=Path, default=Path.home() / ".cache" / "stateguard-compat")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the results into this page")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put all results into this page")
     options = parser.parse_args()
     unknown = [name for name in options.suites if name not in SUITES]
     if unknown:
@@ -38,6 +38,7 @@ def main() -> int:
         result = compare(Runner(suite, source, python, work))
         title = source.name.replace("-", " ")
         results[title] = suite, result
+        keep(work / "results", title, suite, result)
         print(table([row(title, result)]))
         plain, guarded = result.plain, result.guarded
         print(f"plain {plain.seconds:.0f} s, guarded {guarded.seconds:.0f} s; {guarded.log}")
@@ -46,7 +47,7 @@ def main() -> int:
     if len(results) > 1:
         print("\n" + table([row(title, result) for title, (_, result) in results.items()]))
     if options.write is not None:
-        write(options.write, results)
+        write(options.write, work / "results")
     if not_run or not all(result.proves_something for _, result in results.values()):
         return 2
     return 0 if all(result.good for _, result in results.values()) else 1

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import platform
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from compat.compare import Comparison
     from compat.suites import Suite
 
@@ -67,23 +65,38 @@ def details(suite: Suite, result: Comparison) -> list[str]:
     return lines
 
 
-def write(page: Path, results: Mapping[str, tuple[Suite, Comparison]]) -> None:
-    """Put the results between the marks of the documentation's page."""
+def keep(directory: Path, title: str, suite: Suite, result: Comparison) -> None:
+    """Remember the result of one suite: suites are run one at a time, and written down together."""
+    directory.mkdir(parents=True, exist_ok=True)
+    record = {
+        "title": title,
+        "row": row(title, result),
+        "details": details(suite, result),
+        "left_out": suite.left_out,
+        "when": f"{datetime.now(UTC):%Y-%m-%d}",
+        "python": platform.python_version(),
+    }
+    (directory / f"{suite.name}.json").write_text(json.dumps(record, indent=1), "utf-8")
+
+
+def write(page: Path, directory: Path) -> None:
+    """Put all results that are kept between the marks of the documentation's page."""
+    kept = [json.loads(file.read_text("utf-8")) for file in sorted(directory.glob("*.json"))]
+    days = sorted({record["when"] for record in kept})
+    pythons = " and ".join(sorted({f"CPython {record['python']}" for record in kept}))
     lines = [
-        f"Run on {datetime.now(UTC):%Y-%m-%d}, CPython {platform.python_version()}, {platform.system()}.",
+        f"Run on {' to '.join(dict.fromkeys([days[0], days[-1]]))}, {pythons}, {platform.system()}.",
         "",
         f"| {' | '.join(HEADER)} |",
         "| --- |" + " ---: |" * (len(HEADER) - 1),
     ]
-    lines += [f"| {' | '.join(row(title, result))} |" for title, (_, result) in results.items()]
+    lines += [f"| {' | '.join(record['row'])} |" for record in kept]
     notes = [
-        f"- **{title}**: `{line}`"
-        for title, (suite, result) in results.items()
-        for line in (re.sub(r"\s+", " ", text) for text in details(suite, result))
+        f"- **{record['title']}**: `{' '.join(line.split())}`"
+        for record in kept
+        for line in record["details"]
     ]
-    left_out = [
-        f"- **{title}**: {suite.left_out}." for title, (suite, _) in results.items() if suite.left_out
-    ]
+    left_out = [f"- **{record['title']}**: {record['left_out']}." for record in kept if record["left_out"]]
     if notes:
         lines += ["", "Tests that did not come out the same:", "", *notes]
     if left_out:
