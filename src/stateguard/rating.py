@@ -87,6 +87,11 @@ def _all_floats(*parts: Iterable[Any]) -> bool:
     return all(type(value) is float for values in parts for value in values)
 
 
+def _says_who(value: Any) -> bool:
+    """What a lock notes of its owner: taken or not, by which thread."""
+    return value is None or type(value) is bool or is_a(value, threading.Thread)
+
+
 class Rater:
     """Rates the changes of one guard; remembers which names were initialised lazily before."""
 
@@ -113,6 +118,8 @@ class Rater:
             return "low", "an entry under a key of this request's own: a table per user, a cache"
         if change.kind == "setting changed" or seen.root.startswith("os.environ"):
             return "high", "a setting of the whole process changed"
+        if self._is_lock_flag(seen):
+            return "low", "who holds it, noted by an object that has a lock of its own"
         if change.old is None and change.entry and change.kind in ("rebound", "attribute set", "replaced"):
             return self._lazy(seen)
         if change.kind == "attribute added" and self._is_cached_property(seen):
@@ -125,8 +132,6 @@ class Rater:
             return "high", "the next request on this thread inherits it"
         if self._is_ring(seen):
             return "low", "the latest of something, in a deque of limited length"
-        if self._is_lock_flag(seen):
-            return "low", "a flag of an object that has a lock of its own"
         if not change.entry and (change.came or change.went) and _all_floats(change.came, change.went):
             return "low", "measurements or points in time: nothing but floating-point numbers"
         pooled = self._pooled(seen)
@@ -165,7 +170,7 @@ class Rater:
     def _is_lock_flag(self, seen: Seen) -> bool:
         """Whether one of the flags was set by which a lock or a pool written in Python keeps its books."""
         change = seen.change
-        if not (change.entry and type(change.old) is bool and type(change.new) is bool):
+        if not (change.entry and _says_who(change.old) and _says_who(change.new)):
             return False
         owner = self._watcher.paths.parent(seen.node) if type(seen.node) is dict else seen.node
         info = self._watcher.table.info(type(owner))

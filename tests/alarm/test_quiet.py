@@ -20,6 +20,7 @@ class ReadWriteLock:
         self.condition = threading.Condition()
         self.writer = False
         self.user = ""
+        self.owner: threading.Thread | None = None
 
 
 class Plain:
@@ -58,6 +59,8 @@ def test_the_latest_of_something_in_a_limited_deque() -> None:
 def test_a_flag_beside_a_lock() -> None:
     lock = state.NAME = ReadWriteLock()
     assert _severity(lambda: setattr(lock, "writer", True)) == {"low"}
+    lock.owner = None
+    assert _severity(lambda: setattr(lock, "owner", threading.current_thread())) == {"low"}
     assert _severity(lambda: setattr(lock, "user", "ann")) == {"high"}
     plain = state.NAME = Plain()
     assert _severity(lambda: setattr(plain, "admin", True)) == {"high"}

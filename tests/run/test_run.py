@@ -39,6 +39,7 @@ SERVERS: dict[str, tuple[tuple[str, ...], int]] = {
     "flask-reload": (("flask", "--app", f"{SHOP}.flask_app", "run", "--debug", "--port", "{port}"), 1),
     "django": (("tests/run/shop/manage.py", "runserver", "--noreload", "127.0.0.1:{port}"), 1),
     "waitress": (("waitress-serve", "--listen", "127.0.0.1:{port}", f"{SHOP}.wsgi:app"), 1),
+    "cheroot": (("cheroot", "--bind", "127.0.0.1:{port}", f"{SHOP}.wsgi:app"), 1),
     "gevent": (("python", "-m", f"{SHOP}.gevent_program", "{port}"), 1),
     "any-program": (("python", "-m", f"{SHOP}.plain", "{port}"), 1),
 }

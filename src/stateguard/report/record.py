@@ -38,7 +38,7 @@ def encode(leak: Leak, seen: int, process: str) -> bytes:
     """One line, ASCII only: nothing in it can end the line, move a cursor or close an element of a page."""
     fields = leak.to_dict()
     record = {
-        **_bounded(fields),
+        **bounded(fields),
         "suspect_count": len(leak.suspects),
         "in_flight_count": len(leak.in_flight),
         "seen": seen,
@@ -65,13 +65,14 @@ def decode_allowances(record: Mapping[str, Any]) -> dict[str, int] | None:
     }
 
 
-def _bounded(value: Any) -> Any:
+def bounded(value: Any) -> Any:
+    """A JSON-ready value with every text and list in it cut to what a record may hold."""
     if isinstance(value, str):
         return clip(value)
     if isinstance(value, dict):
-        return {key: _bounded(one) for key, one in value.items()}
+        return {key: bounded(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_bounded(one) for one in value[:REQUESTS]]
+        return [bounded(one) for one in value[:REQUESTS]]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

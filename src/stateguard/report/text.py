@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from stateguard.aside import allowed_to_block
 from stateguard.messages import see
+from stateguard.report.record import bounded, clip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -49,7 +50,11 @@ def render_leak(leak: Leak) -> str:
     title = (
         f"shared state {_verb(leak.kind)}: {leak.path} [{leak.severity}, {leak.confidence}, leak {leak.id}]"
     )
-    return "\n".join([clean(title), *(f"  {name:<7} {clean(text)}" for name, text in rows if text)])
+    return "\n".join([_line(title), *(f"  {name:<7} {_line(text)}" for name, text in rows if text)])
+
+
+def _line(text: str) -> str:
+    return clean(clip(text))
 
 
 def _verb(kind: str) -> str:
@@ -103,7 +108,8 @@ def render_summary(leaks: Iterable[tuple[Leak, int]]) -> str:
     rows = [("severity", "times", "confidence", "what", "where")]
     for leak, count in sorted(leaks, key=lambda pair: (order[pair[0].severity], -pair[1])):
         where = f"{short_file(leak.location.file)}:{leak.location.line}" if leak.location else "-"
-        rows.append((leak.severity, str(count), leak.confidence, f"{leak.path} {leak.kind}", where))
+        what = f"{clip(leak.path, 200)} {leak.kind}"
+        rows.append((leak.severity, str(count), leak.confidence, clean(what), clean(clip(where, 200))))
     if len(rows) == 1:
         return "no shared state was changed"
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -114,24 +120,24 @@ def render_summary(leaks: Iterable[tuple[Leak, int]]) -> str:
 
 def counted(leak: Leak, count: int) -> str:
     """One line: a known leak has been seen ``count`` times."""
-    return clean(f"shared state {_verb(leak.kind)}: {leak.path} [leak {leak.id}]: seen {count} times now")
+    return _line(f"shared state {_verb(leak.kind)}: {leak.path} [leak {leak.id}]: seen {count} times now")
 
 
 def contained(leak: Leak) -> str:
     """One line: whether a leak was put back at the end of the request."""
     who = f" ({leak.request})" if leak.request is not None else ""
-    return clean(f"shared state {_verb(leak.kind)}: {leak.path} [leak {leak.id}]: {leak.contained}{who}")
+    return _line(f"shared state {_verb(leak.kind)}: {leak.path} [leak {leak.id}]: {leak.contained}{who}")
 
 
 def fields(leak: Leak) -> Mapping[str, object]:
     """The fields that a log record carries beside the message."""
     return {
-        "leak": leak.to_dict(),
+        "leak": bounded(leak.to_dict()),
         "leak_id": leak.id,
-        "leak_path": leak.path,
+        "leak_path": clip(leak.path),
         "leak_kind": leak.kind,
         "leak_severity": leak.severity,
         "leak_confidence": leak.confidence,
         "leak_contained": leak.contained,
-        "request_id": leak.request.id if leak.request else None,
+        "request_id": clip(leak.request.id) if leak.request else None,
     }
