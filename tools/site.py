@@ -31,7 +31,9 @@ def _inside(text: str) -> str:
     """Links to files of the repository that are pages here."""
     for name, source in OTHERS.items():
         text = text.replace(f"]({source})", f"]({name})")
-    return re.sub(r"\[([^\]]+)\]\((?:\.\./)*(?:README\.md|examples/|LICENSE|src/[^)]*)\)", r"\1", text)
+    return re.sub(
+        r"\[([^\]]+)\]\((?:\.\./)*(?:README\.md|examples/|LICENSE|src/[^)]*|changes/[^)]*)\)", r"\1", text
+    )
 
 
 def _complete(nav: Any, pages: list[str]) -> None:

@@ -66,3 +66,12 @@ def test_integrations_are_imported_by_nobody():
         if "integrations" not in path.parts
     )
     assert not [name for name in inside if f"stateguard.integrations.{name} import" in source]
+
+
+def test_change_fragments_are_named_as_towncrier_reads_them():
+    kinds = {kind["directory"] for kind in PROJECT["tool"]["towncrier"]["type"]}
+    for path in (ROOT / "changes").iterdir():
+        name = re.fullmatch(r"([\w-]+)\.(\w+)\.md", path.name)
+        assert path.name == "README.md" or (name and name[2] in kinds), path
+        assert path.read_text("utf-8").strip()
+    assert "<!-- towncrier release notes start -->" in (ROOT / "CHANGELOG.md").read_text("utf-8")
