@@ -70,6 +70,17 @@ class Grammar:
         "Depends({n})",
         "threading.local()",
         "(await_({e}))",
+        "functools.partial({n}, {e}, {e})",
+        "({e}).get({e}, {e})",
+        "{{'k': {e}, 'X': {n}}}['k']",
+        "[{e}, {n}][0]",
+        "sys.modules[__name__].{n}",
+        "list.append({e}, {e})",
+        "asyncio.to_thread({n}, {e})",
+        "({n}).append",
+        "threading.Thread(target={n}, args=({e}, {n}))",
+        "{n}(*{e}, **{e})",
+        "importlib.import_module('m1').{n}",
     )
     SIMPLE = (
         "{n} = {e}",
@@ -94,6 +105,10 @@ class Grammar:
         "while {e}:\n{b}",
         "with {e} as {n}:\n{b}", "try:\n{b}\nexcept (KeyError, {n}) as e:\n{b}\nfinally:\n{b}",
         "match {e}:\n    case [{n}, *rest]:\n        pass\n    case x:\n        pass",
+        "match {e}:\n    case {{'k': {n}, **rest}}:\n{b}\n    case C(x=[{n}, *_]) as y:\n{b}",
+        "match {e}:\n    case list() as {n}:\n{b}\n    case [p, q] | (p, q):\n{b}",
+        "class {n}(metaclass={n}):\n    def __new__(cls, p={e}):\n{b2}\n        return cls.{n}",
+        "def {n}(f):\n    def g(*a, **k):\n{b2}\n        return f(*a, **k)\n    return g",
         "def {n}(p={e}, *args, q=[], **kw):\n    global X\n{b}\n    return {e}",
         "@{e}\nclass {n}({e}):\n    items = []\n{b}", "async def {n}(self, request):\n{b}\n    yield {e}",
         "@app.get('/x')\n@functools.lru_cache\ndef {n}(a: {n} = {e}):\n{b}\n    return {e}",
@@ -106,9 +121,9 @@ class Grammar:
         return "\n".join(self.statement(3) for _ in range(self.dice.randint(1, 8)))
 
     def fill(self, template, depth):
-        parts = re.split(r"(\{[enbmM]\})", template)
+        parts = re.split(r"(\{(?:[enbmM]|b2)\})", template)
         return (
-            "".join(self.part(p, depth) if re.fullmatch(r"\{[enbmM]\}", p) else p for p in parts)
+            "".join(self.part(p, depth) if re.fullmatch(r"\{(?:[enbmM]|b2)\}", p) else p for p in parts)
             .replace("{{", "{")
             .replace("}}", "}")
         )
@@ -123,7 +138,8 @@ class Grammar:
         if part == "{M}":
             return self.dice.choice(self.MODULES)
         lines = "\n".join(self.statement(depth) for _ in range(self.dice.randint(1, 3)))
-        return "\n".join("    " + line for line in lines.split("\n"))
+        indent = "    " * (2 if part == "{b2}" else 1)
+        return "\n".join(indent + line for line in lines.split("\n"))
 
     def expression(self, depth):
         if depth <= 0 or self.dice.random() < 0.45:
