@@ -69,9 +69,13 @@ def findings(context: Context, sources: Sources) -> list[Finding]:
                 if claim.rule:
                     add(claim, write)
                 break
+    told = {(w.function, w.write.line, w.write.column) for group in groups.values() for w in group.writes}
     for source in (defaults.escapes(context), middleware.per_call(context), clients.setters(context)):
         for claim, write in source:
-            add(claim, write)
+            # What a handler object was given has a name of its own, and is reported under that.
+            given = middleware.HANDLER in claim.what
+            if not given or (write.function, write.write.line, write.write.column) not in told:
+                add(claim, write)
     claimed = {target for _, target in groups}
     for claim, write in list(instances.hidden(context, claimed)):
         add(claim, write)

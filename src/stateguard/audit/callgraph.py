@@ -25,12 +25,17 @@ _COMMON_NAMES = frozenset(
 
 
 class CallSite(NamedTuple):
-    """A call that reaches a function of the program. ``target`` has kind ``F`` or ``B``."""
+    """A call that reaches a function of the program. ``target`` has kind ``F`` or ``B``.
+
+    ``registered`` ones are methods of an object that is handed to a framework at import: only the object is
+    known, not what the method will be called with.
+    """
 
     caller: str
     call: int
     target: Place
     callee: str
+    registered: bool = False
 
 
 class CallGraph:
@@ -63,20 +68,22 @@ class CallGraph:
         resolve = self.resolver.resolve
         sites = self.calls.setdefault(caller, [])
         for index, call in enumerate(facts.calls):
-            known = False
+            known = outside = False
             if call.callee[0] != "?":
                 # What is only bound here is a call for those who ask what it is given, not for who runs when.
                 reached = [] if call.later else sites
                 for place in resolve(module, facts, call.callee):
                     known = self._target(caller, index, place, reached) or known
                     if place.kind == "E":
-                        known = True
+                        known = outside = True
             if not known and "." in call.callee:
                 keys = self._methods.get(call.callee.rpartition(".")[2])
                 if keys:
                     self.by_name.setdefault(caller, set()).update(keys)
             if call.args or call.kwargs:
                 self._escaping(caller, function, call)
+                if facts.qual == MODULE_BODY and (outside or not known):
+                    self._registered(caller, index, function, call)
         for ref in facts.returns:
             if ref[0] == "d":
                 self._escape(caller, resolve(module, facts, ref))
@@ -119,6 +126,21 @@ class CallGraph:
             for ref in refs:
                 if ref[0] in "gdpfm" and ref[-1] != ")":
                     self._escape(caller, self.resolver.resolve(function.module, function.facts, ref))
+
+    def _registered(self, caller: str, index: int, function: Function, call: Call) -> None:
+        """``Route("/chat", Chat(HISTORY))``: the methods will run on this very object."""
+        for refs in (*call.args, *call.kwargs.values()):
+            for ref in refs:
+                if ref[-1] != ")":
+                    continue
+                for place in self.resolver.resolve(function.module, function.facts, ref):
+                    if place.kind != "I" or place.path or place.receiver is None:
+                        continue
+                    for module, one in self.program.mro(place.owner, place.name):
+                        for qual in one.methods.values():
+                            bound = Place("B", module.name, qual, "", place)
+                            site = CallSite(caller, index, bound, bound.key, True)
+                            self.callers.setdefault(bound.key, []).append(site)
 
     def _escape(self, caller: str, places: tuple[Place, ...]) -> None:
         for place in places:

@@ -178,13 +178,15 @@ class Effects:
         if site.call < 0:
             return
         call = caller.facts.calls[site.call]
+        if site.registered and effect.param != target.self_name:
+            return
         given = self.resolver.argument(caller.module, caller.facts, site.target, target, call, effect.param)
         chain = ((site.caller, call.line), *effect.chain)
         write = effect.write
         if call.lock and not write.lock:
             write = write._replace(lock=call.lock)
         # What is only bound here runs with the callee, whoever calls that.
-        root = site.callee if call.later else site.caller
+        root = site.callee if call.later or site.registered else site.caller
         for base in given:
             if base.kind == "I" and (base.receiver is None or not effect.path):
                 continue

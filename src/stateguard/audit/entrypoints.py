@@ -40,11 +40,15 @@ from stateguard.audit.resolve import Resolver
 
 @dataclass(slots=True)
 class EntryPoints:
-    """``requests`` maps functions to what reaches them (``POST /chat``); ``startup`` lists start-up hooks."""
+    """``requests`` maps functions to what reaches them (``POST /chat``); ``startup`` lists start-up hooks.
+
+    ``middleware`` and ``resources`` list the classes of which one object serves all requests.
+    """
 
     requests: dict[str, str] = field(default_factory=dict)
     startup: set[str] = field(default_factory=set)
     middleware: set[str] = field(default_factory=set)
+    resources: set[str] = field(default_factory=set)
     handlers: set[str] = field(default_factory=set)
 
 
@@ -253,7 +257,9 @@ def _register(program: Program, found: EntryPoints, place: Place, label: str) ->
     if place.kind in "FB" and not place.path and place.key in program.functions:
         found.requests.setdefault(place.key, label)
         found.handlers.add(place.key)
-    elif place.kind == "C":
+    elif place.kind in "CI" and not place.path:
+        if place.kind == "I":  # an object is registered, not a class that is called for each request
+            found.resources.add(place.key)
         for _, qual in program.class_facts(place).methods.items():
             if qual.rpartition(".")[2] in VIEW_METHODS | FALCON_METHODS | {"__call__", "view"}:
                 found.requests.setdefault(f"{place.owner}:{qual}", label)
@@ -319,6 +325,8 @@ def _by_class(program: Program, found: EntryPoints, module: ModuleFacts, facts: 
         if params[1:2] == ["get_response"]:
             _mark_middleware(program, found, module.name, facts)
     kind = _class_kind(bases, names, facts.qual)
+    if FALCON_METHODS & set(facts.methods):
+        found.resources.add(f"{module.name}:{facts.qual}")
     for name, qual in facts.methods.items():
         key = f"{module.name}:{qual}"
         label = _method_label(module, facts, name, kind)

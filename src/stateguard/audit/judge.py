@@ -165,6 +165,8 @@ class Judge:
             return "sum"
         if "o" in one.flags:  # ``X = X or make()``
             return "lazy"
+        if facts.name == "__getattr__" and not facts.owner:
+            return "lazy"  # of a module: a name is looked up once and kept, the same for everybody
         if one.guard.startswith("once:") and self._sets_too(facts, one):
             one = one._replace(guard="lazy")
         if one.guard in ("lazy", "memo"):

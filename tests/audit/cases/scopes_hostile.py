@@ -40,6 +40,9 @@ def __getattr__(name: str) -> Any:
         if _client is None:
             _client = object()
         return _client
+    if name == "late":
+        globals()[name] = found = object()
+        return found
     raise AttributeError(name)
 
 

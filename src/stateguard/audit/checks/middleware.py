@@ -24,6 +24,8 @@ _APPLICATIONS = frozenset(
         "FastMCP",
     }
 )
+HANDLER = "handler object"
+"""What an object that serves requests is called when it is no middleware."""
 _APP_PATH = re.compile(r"^\.(?:app|application)(?=[.\[]|$)")
 _STATE = re.compile(r"^(\.state|\.config|\.extra|\.ctx|\.extensions|\[\])")
 
@@ -67,7 +69,8 @@ def per_call(context: Context) -> Iterator[tuple[Claim, SharedWrite]]:
         function = context.program.functions[key]
         own = function.facts.self_name
         owner = f"{function.module.name}:{function.facts.owner}"
-        if own and owner in context.entries.middleware and function.facts.name not in CONSTRUCTORS:
+        lasting = context.entries.middleware | context.entries.resources
+        if own and owner in lasting and function.facts.name not in CONSTRUCTORS:
             for effect in context.effects.of(key):
                 if effect.param != own:
                     continue
@@ -119,7 +122,8 @@ def _own_state(context: Context, write: SharedWrite, owner: str) -> Claim | None
         return None
     label = f"{qual.rpartition('.')[2]}.{name}"
     spot = _assigned_at(context, module_name, qual, name)
-    what = "an attribute of one middleware object that serves all requests"
+    noun = "middleware object" if owner in context.entries.middleware else HANDLER
+    what = f"an attribute of one {noun} that serves all requests"
     return Claim("SG107", f"{module_name}.{qual}.{name}", label, what, spot, defined_module=module_name)
 
 
