@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from stateguard.attribution.request import GuardedRequest, current
 from stateguard.attribution.steps import drive
+from stateguard.baseline import AT_START_UP
 from stateguard.config import Options
 from stateguard.errors import ConfigError
 from stateguard.guard import Guard
@@ -218,8 +219,8 @@ def _after_startup(send: Send, guard: Guard) -> Send:
 
     async def send_and_start(message: Message) -> None:
         await send(message)
-        if _type(message) == "lifespan.startup.complete":
-            guard.start()
+        if _type(message) == "lifespan.startup.complete" and guard.engine is not None:
+            guard.engine.start_soon(AT_START_UP)
 
     return send_and_start
 

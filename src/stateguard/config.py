@@ -41,6 +41,7 @@ class Config:
     show_values: bool = False
     keep: int = 1000
     budget: float = 0.05
+    max_pause: float = 0.002
     surfaces: Mapping[str, tuple[str, ...]] | None = None
     report_to: tuple[str, ...] = ()
     sinks: tuple[Sink, ...] = ()
@@ -63,6 +64,7 @@ class Options(TypedDict, total=False):
     show_values: bool
     keep: int
     budget: float
+    max_pause: float
     surfaces: Mapping[str, tuple[str, ...]] | None
     report_to: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
     sinks: Sequence[Sink]
@@ -89,6 +91,7 @@ _ENVIRONMENT = (
     "show_values",
     "keep",
     "budget",
+    "max_pause",
     "report_to",
     "warm_up",
     "rate_limit",
@@ -186,6 +189,13 @@ def _checked(name: str, value: Any, source: str) -> Any:
             raise wrong("a share of request time between 0 and 1, such as 0.05") from None
         if not 0 <= value <= 1:
             raise wrong("a share of request time between 0 and 1, such as 0.05")
+    elif name == "max_pause":
+        try:
+            value = float(value)
+        except (TypeError, ValueError):
+            raise wrong("seconds that one look may last, such as 0.002") from None
+        if not 0 < value <= 60:
+            raise wrong("seconds that one look may last, more than 0, such as 0.002")
     elif name in ("process", "show_values"):
         if isinstance(value, str) and value.lower() in _WORDS:
             value = _WORDS[value.lower()]

@@ -7,7 +7,6 @@ after :data:`FAILURES` times of the same the engine stops looking.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 from time import perf_counter_ns
@@ -18,13 +17,14 @@ from stateguard.attribution.finder import Finder
 from stateguard.attribution.handover import follow_threads
 from stateguard.attribution.ledger import Ledger
 from stateguard.attribution.witness import ResidueWitness
+from stateguard.baseline import AT_ONCE, Baseline
 from stateguard.containment import Containment
-from stateguard.errors import WatchError
 from stateguard.interrupted import raised_by_signal_handler
 from stateguard.leak import SUSPECTS
 from stateguard.messages import see
 from stateguard.pace import Pace
 from stateguard.reporter import Reporter, say
+from stateguard.stats import Stats, Tally
 from stateguard.turn import Turn
 from stateguard.warmup import WarmUp, parse_warm_up
 from stateguard.watch.watcher import Watcher
@@ -87,20 +87,25 @@ class Engine:
         """The requests being served."""
         self.failures: dict[str, int] = {}
         strict = config.locate == "always" or config.on_leak in ("raise", "restore")
-        self.pace = Pace(config.budget, fixed=strict)
+        self.pace = Pace(config.budget, strict, config.max_pause)
+        self.tally = Tally()
         self.containment = (
             Containment(self.watcher, config.threshold) if config.on_leak == "restore" else None
         )
         self.warm_up = WarmUp(*parse_warm_up(config.warm_up))
         self._judge = judge(self.watcher)
-        self._turn = Turn()
+        self.turn = Turn()
         self._witness = ResidueWitness()
         self._window: dict[int, GuardedRequest] = {}
         self._since: dict[int, GuardedRequest] = {}
-        self._looking = False
+        self._sliced: dict[int, GuardedRequest] = {}
+        """The latest requests that have had a stretch while state was compared in slices."""
+        self.baseline = Baseline(self)
+        self._said_slicing = False
+        self.looking = False
         self._loose = False
         """Whether something may have changed unseen before the stretches now running began."""
-        self._started = False
+        self.started = False
         self._greenlets = False
         self._adopted: object = None
         self._apps: set[int] = set()
@@ -110,37 +115,49 @@ class Engine:
     # -- life cycle ------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Take the baseline."""
+        """Take the baseline, however long it takes."""
+        self.baseline.take(None)
+
+    def start_soon(self, at_once: int = AT_ONCE) -> None:
+        """Take the baseline of so many objects now, and of the others beside the requests."""
+        if not self.baseline.under_way:
+            self.baseline.take(None if self.pace.fixed else at_once)
+
+    def baseline_taken(self, watcher: Watcher) -> None:
+        """There is something to compare with."""
+        watcher.complete()
+        self.finder.start(watcher.members(), len(watcher.graph))
+        self.pace.expect(watcher.graph.cost)
+        watcher.graph.portion = None if self.pace.fixed else AT_ONCE
+        self._slow_down()
+        self.started = True
+
+    def _slow_down(self) -> None:
+        """Follow the pace: when slicing, nothing is walked at once, and it is said once."""
         watcher = self.watcher
         if watcher is None:
             return
-        with self._turn.lock:
-            try:
-                watcher.start()
-                self.finder.start(watcher.members(), len(watcher.graph))
-                self._started = True
-            except Exception:
-                self._failed("taking the baseline")
-                return
-        try:
-            watcher.check_patterns()
-        except WatchError as error:  # imported since: too late to fail, not to say so
-            say(str(error))
-        if not watcher.modules and not watcher.patterns:
+        watcher.graph.eager = not self.pace.slicing
+        if self.pace.slicing and not self._said_slicing:
+            self._said_slicing = True
             logger.warning(
-                "stateguard watches nothing: no module is loaded from under %s. Name your modules: "
-                'Guard(watch=["myapp", "myapp.*"]) (%s)',
-                os.getcwd(),
-                see("watches-nothing"),
+                "stateguard: comparing %s watched objects at once would pause longer than %.3g ms, so it is "
+                "done in slices. What has changed before is compared around every step; a change to anything "
+                "else is found within one round, see guard.stats (%s)",
+                f"{len(watcher.graph):,}",
+                self.pace.max_pause / 1e6,
+                see("slices"),
             )
 
     def close(self) -> None:
         """Stop looking, and hold on to nothing."""
-        with self._turn.lock:
+        self.baseline.stop()
+        with self.turn.lock:
             self.ledger.clear()
             self.active.clear()
             self._window.clear()
             self._since.clear()
+            self._sliced.clear()
             if self.watcher is not None:
                 self.watcher.stop()
             self.watcher = None
@@ -148,23 +165,31 @@ class Engine:
         self.say_everything()
         self.reporter.close()
 
+    def stats(self) -> Stats:
+        """The figures so far."""
+        graph = None if self.watcher is None else self.watcher.graph
+        return self.tally.stats(self.pace, graph, self.started)
+
     def say_everything(self) -> None:
         """Hand on the counts that are held back, and what can be said of exemptions at the end."""
-        with self._turn.lock:
+        with self.turn.lock:
             pending = self.reporter.take(all=True)
-        self._turn.let_go()
+        self.turn.let_go()
         self.reporter.act(pending)
         self.reporter.say_last(self.allowances())
 
     def after_fork(self) -> None:
         """In a forked worker nobody is being served yet, and the parent's lock means nothing."""
-        self._turn = Turn()
-        self._looking = False
+        self.turn = Turn()
+        self.looking = False
         self.ledger.clear()
         self.active.clear()
         self._window.clear()
         self._since.clear()
-        self._started = False
+        self._sliced.clear()
+        self.started = False
+        self.baseline = Baseline(self)
+        self.tally = Tally()
         self._newcomers = NEWCOMERS
         self.warm_up.restart()
 
@@ -172,12 +197,12 @@ class Engine:
         """Watch an application object and the middleware instances behind it; once per object."""
         if self.watcher is None or id(app) in self._apps:
             return
-        with self._turn.lock:
+        with self.turn.lock:
             self._apps.add(id(app))
             try:
                 self.watcher.add_app(app)
             except Exception:
-                self._failed("looking at the application object")
+                self.failed("looking at the application object")
 
     # -- requests --------------------------------------------------------------------------------
 
@@ -189,9 +214,9 @@ class Engine:
         try:
             if self.warm_up.active:
                 self.warm_up.request_begins()
-            started = not self._started  # anew, here
+            started = not self.started  # anew, here
             if started:
-                self.start()
+                self.start_soon()
                 if greenlets.switching():
                     greenlets.follow_switches()
                     self._greenlets = True
@@ -201,43 +226,66 @@ class Engine:
                 if watcher.modules_grew():
                     self._restart()
                     started = True
-            if self._newcomers and watcher.graph.variables:
+            if self._newcomers and watcher.graph.variables and self.started:
                 self._newcomers -= 1
-                with self._turn.lock:
-                    if not self._looking and not started:
+                with self.turn.lock:
+                    if not self.looking and not started:
                         watcher.look_at_context(last=not self._newcomers)
-            if not self.active and not self._window and self.pace.gait == "strict":
-                with self._turn.lock:
-                    if not self._looking:
+            if not self.active and not self._window and self.pace.gait == "strict" and not self.pace.slicing:
+                with self.turn.lock:
+                    if not self.looking:
                         self._look_deep()  # settings that code outside any request has changed since
                 self._flush()
         except Exception:
-            self._failed("opening a request")
+            self.failed("opening a request")
         self.active[id(request)] = request
+        self.tally.requests += 1
         _suspect(self._window, request)
         self.pace.flying(len(self.active))
 
     def _restart(self) -> None:
-        with self._turn.lock:
-            if not self._looking:
+        """Modules that are watched have been imported."""
+        watcher = self.watcher
+        if watcher is None or not self.started:
+            return
+        with self.turn.lock:
+            if not self.looking:
                 self._look()
                 self._look_deep()
-            self.start()
+            if self.pace.fixed or len(watcher.graph) <= AT_ONCE:
+                self.start()
+            else:  # a walk through everything takes too long here
+                watcher.grow()
+                watcher.graph.walk.run(nodes=len(watcher.graph) + AT_ONCE)
+                self._slice_what_is_left()
         self._flush()
+
+    def _slice_what_is_left(self) -> None:
+        watcher = self.watcher
+        if watcher is not None and watcher.graph.unsettled and not self.pace.slicing:
+            self.pace.slicing = True
+            self._slow_down()
 
     def begin(self, request: GuardedRequest) -> None:
         """A stretch of work for ``request`` begins on this thread."""
         if self.watcher is None:
             return
+        if not self.started:
+            _suspect(self._since, request)
+            return
+        if self.pace.slicing:
+            self._sliced[id(request)] = request
+            if len(self._sliced) > SUSPECTS:
+                self._sliced.pop(next(iter(self._sliced)), None)
         if self.pace.gait == "sparse" and not self.finder.armed:
             _suspect(self._since, request)
             return
-        lock = self._turn.take(PATIENCE)
+        lock = self.turn.take(PATIENCE)
         if lock is None:
             _suspect(self._since, request)
             return
         try:
-            if self._looking:
+            if self.looking:
                 return  # a finalizer that ran while the engine was looking
             self._look(brief=True)
             self.ledger.push(request)
@@ -246,8 +294,8 @@ class Engine:
                 self.finder.enter()
         finally:
             lock.release()
-        if self._turn.discarded:
-            self._turn.let_go()
+        if self.turn.discarded:
+            self.turn.let_go()
         if self._greenlets:
             greenlets.entered(request)
         if self.reporter.pending:
@@ -259,18 +307,21 @@ class Engine:
             greenlets.left(request)
         if self.watcher is None:
             return
+        if not self.started:
+            self.ledger.pop(request)
+            return
         if self.pace.gait == "sparse" and not self.finder.armed and not self.pace.due():
             _suspect(self._since, request)
             self.ledger.pop(request)
             return
-        lock = self._turn.take(PATIENCE)
+        lock = self.turn.take(PATIENCE)
         if lock is None:
             _suspect(self._since, request)
             self.ledger.pop(request)
             return
         try:
             try:
-                if not self._looking:
+                if not self.looking:
                     self._look()
             finally:  # a signal handler may have raised
                 self.ledger.pop(request)
@@ -278,29 +329,29 @@ class Engine:
                     self.finder.leave()
         finally:
             lock.release()
-        if self._turn.discarded:
-            self._turn.let_go()
+        if self.turn.discarded:
+            self.turn.let_go()
         if self.reporter.pending:
             self._flush()
 
     def pause(self, request: GuardedRequest) -> None:
         """The greenlet that works for ``request`` gives way: the stretch ends, to be resumed."""
-        with self._turn.lock:
-            if not self._looking:
+        with self.turn.lock:
+            if not self.looking:
                 self._look()
                 self.ledger.pop(request)
 
     def resume(self, request: GuardedRequest) -> None:
         """The greenlet goes on."""
-        with self._turn.lock:
-            if not self._looking:
+        with self.turn.lock:
+            if not self.looking:
                 self._look(brief=True)
                 self.ledger.push(request)
 
     def look_within(self) -> None:
         """Look in the middle of a stretch: before the first byte of a response leaves."""
-        with self._turn.lock:
-            if not self._looking:
+        with self.turn.lock:
+            if not self.looking:
                 self._look()
                 self._look_deep()
         if self.reporter.pending:
@@ -309,8 +360,8 @@ class Engine:
     def finish(self, request: GuardedRequest) -> None:
         """The request is over: look at what is checked once per request, and let go of it."""
         if self.watcher is not None and (self.pace.gait != "sparse" or self.pace.due()):
-            with self._turn.lock:
-                if not self._looking:
+            with self.turn.lock:
+                if not self.looking:
                     if self.pace.deep_due(alone=len(self.active) <= 1):
                         self._look_deep()
                         self._window.pop(id(request), None)  # what changes from now on, it has not done
@@ -318,13 +369,13 @@ class Engine:
                         self._put_back(request)
                     if self.pace.weigh():
                         self.finder.expire()
-        if self._turn.discarded:
-            self._turn.let_go()
+        if self.turn.discarded:
+            self.turn.let_go()
         request.active = False
         self.active.pop(id(request), None)
         self.pace.flying(len(self.active))
         if self.reporter.aftermath:
-            with self._turn.lock:
+            with self.turn.lock:
                 self.reporter.over(request.info.id)
         if self.reporter.pending or self.reporter.behind():
             self._flush()
@@ -345,7 +396,7 @@ class Engine:
             if not trio_tasks.follow_tasks(request):
                 asyncio_tasks.follow_tasks()
         except Exception:
-            self._failed("following the tasks of a request")
+            self.failed("following the tasks of a request")
 
     # -- thread-locals ---------------------------------------------------------------------------
 
@@ -356,12 +407,12 @@ class Engine:
             return
         mark = (threading.get_ident(), len(watcher.graph.locals), id(watcher.graph))
         if mark != self._adopted:
-            with self._turn.lock:
+            with self.turn.lock:
                 self._adopted = mark
                 try:
                     watcher.add_thread_locals()
                 except Exception:
-                    self._failed("looking at thread-locals")
+                    self.failed("looking at thread-locals")
 
     def take_residue(self, request: GuardedRequest) -> None:
         """Note what this thread's thread-locals hold before the request runs on it."""
@@ -376,24 +427,24 @@ class Engine:
         """What this thread's thread-locals hold; ``None`` when none are watched."""
         if self.watcher is None or not self.watcher.graph.locals:
             return None
-        with self._turn.lock:
+        with self.turn.lock:
             try:
                 return self.watcher.take_residue()
             except Exception:
-                self._failed("looking at thread-locals")
+                self.failed("looking at thread-locals")
                 return None
 
     def judge_residue(self, request: GuardedRequest, before: dict[int, dict[str, Any]] | None) -> None:
         """Report what this thread's thread-locals hold beyond ``before``: ``request`` has run here."""
         if before is None or self.watcher is None:
             return
-        with self._turn.lock:
+        with self.turn.lock:
             try:
                 self._judge_and_record(
                     self.watcher.left_behind(before), [request], locate=self._residue_place
                 )
             except Exception:
-                self._failed("looking at thread-locals")
+                self.failed("looking at thread-locals")
             self._witness.forget(self.ledger.ident())
         self._flush()
 
@@ -401,14 +452,22 @@ class Engine:
 
     def _look(self, brief: bool = False, line: bool = False) -> None:
         watcher = self.watcher
-        if watcher is None:
+        if watcher is None or not self.started:
             return
         started = perf_counter_ns()
+        pace = self.pace
         thorough = self.finder.armed and self.finder.thorough
-        strict = self.pace.gait == "strict" or thorough
-        hot = not thorough if line else brief and not strict
+        strict = pace.gait == "strict" or thorough
+        slicing = pace.slicing and not thorough
+        if slicing and not watcher.graph.has_hot:
+            if not (brief or line):
+                self._since.clear()
+                self._look_at_slice()
+            return
+        hot = slicing or (not thorough if line else brief and not strict)
+        self.ledger.about_to_look(full=not hot)
         try:
-            self._looking = True
+            self.looking = True
             self.ledger.about_to_look(full=not hot)
             seen = watcher.check_hot() if hot else watcher.check(keys=strict)
             if seen:
@@ -418,48 +477,85 @@ class Engine:
                 self._loose = not strict
             elif not line:
                 self._loose = True
+                if slicing and not brief:
+                    self._since.clear()
         except Exception:
-            self._started = False  # the comparison was cut short: take the baseline anew
-            self._failed("comparing shared state")
+            self.started = False  # the comparison was cut short: take the baseline anew
+            self.failed("comparing shared state")
         finally:
-            self._looking = False  # first of all: a signal handler may raise in anything that is called here
-            self.pace.spent(started)
+            self.looking = False  # first of all: a signal handler may raise in anything that is called here
+            self.tally.look(pace.spent(started, whole=not hot))
+        if slicing:
+            if not (brief or line):
+                self._look_at_slice()
+        elif pace.slicing or (not pace.fixed and watcher.graph.unsettled):
+            pace.slicing = True
+            self._slow_down()
+
+    def _look_at_slice(self) -> None:
+        """Go on with the round through everything, if its share of time allows. What differs there may have
+        been written by anybody since the round before.
+        """
+        watcher, pace = self.watcher, self.pace
+        until = pace.slice()
+        if watcher is None or not until or not self.started:
+            return
+        started = perf_counter_ns()
+        rotation = watcher.graph.rotation
+        rounds = rotation.rounds
+        try:
+            self.looking = True
+            seen = watcher.check_slice(until)
+            if seen:
+                suspects = {**self._sliced, **{id(one): one for one in self.ledger.running()}}
+                self._judge_and_record(seen, list(suspects.values()), unproven=True, locate=_nowhere)
+        except Exception:
+            self.started = False
+            self.failed("comparing shared state")
+        finally:
+            self.looking = False
+            self.tally.slice(pace.slice_spent(started), rotation.rounds != rounds)
+        if rotation.rounds != rounds and not watcher.graph.unsettled:
+            pace.expect(watcher.graph.cost)
+            self._slow_down()
 
     def _look_deep(self) -> None:
         """Also what is left out otherwise; anybody served since the last time may have changed that."""
         watcher = self.watcher
-        if watcher is None:
+        if watcher is None or not self.started:
             return
         started = perf_counter_ns()
         try:
-            self._looking = True
+            self.looking = True
             strict = self.pace.gait == "strict"
-            seen = [] if strict else watcher.check()
-            seen += watcher.check_cold() + watcher.check_settings()
+            seen = [] if strict or self.pace.slicing else watcher.check()
+            if not self.pace.slicing:  # else they have their turn in the round
+                seen += watcher.check_cold()
+            seen += watcher.check_settings()
             if seen:
                 # When looks are less close, code outside any request may have done it before this one came.
                 suspects = list(self._window.values())
                 self._judge_and_record(seen, suspects, unproven=not strict, locate=_nowhere)
             self._window = {**self.active, **{id(running): running for running in self.ledger.running()}}
         except Exception:
-            self._failed("comparing shared state")
+            self.failed("comparing shared state")
         finally:
-            self._looking = False
-            self.pace.deep_spent(started)
+            self.looking = False
+            self.tally.look(self.pace.deep_spent(started))
 
     def _look_at_line(self) -> None:
         """A line has ended on a traced thread."""
-        lock = self._turn.take(PATIENCE) if self.watcher is not None else None
+        lock = self.turn.take(PATIENCE) if self.watcher is not None else None
         if lock is None:
             return
         try:
-            if not self._looking:
+            if not self.looking:
                 self._look(brief=not self.finder.thorough, line=True)
                 self._witness_residue()
         finally:
             lock.release()
-        if self._turn.discarded:
-            self._turn.let_go()
+        if self.turn.discarded:
+            self.turn.let_go()
 
     def _witness_residue(self) -> None:
         if self.watcher is not None and self.watcher.graph.locals and self.finder.armed:
@@ -541,7 +637,7 @@ class Engine:
         if watcher is None or containment is None:
             return
         self._look()  # what others have written up to now is theirs
-        self._looking = True
+        self.looking = True
         try:
             told, written = containment.put_back(request)
             others = [one for one in watcher.check() + watcher.check_cold() if id(one.node) not in written]
@@ -550,10 +646,10 @@ class Engine:
             for leak in told:
                 self.reporter.amend(leak, say=True)
         except Exception:
-            self._started = False  # the comparison was cut short: take the baseline anew
-            self._failed("putting shared state back")
+            self.started = False  # the comparison was cut short: take the baseline anew
+            self.failed("putting shared state back")
         finally:
-            self._looking = False
+            self.looking = False
 
     def _residue_place(self, seen: Seen, request: GuardedRequest | None) -> Location | None:
         return self._witness.place(self.ledger.ident(), id(seen.node), str(seen.change.key))
@@ -571,19 +667,19 @@ class Engine:
     # -- acting (no lock is held) ----------------------------------------------------------------
 
     def _discard(self, what: Any) -> None:
-        self._turn.discard(what)
+        self.turn.discard(what)
 
     def _flush(self) -> None:
-        with self._turn.lock:
+        with self.turn.lock:
             pending = self.reporter.take()
-        self._turn.let_go()
+        self.turn.let_go()
         self.reporter.act(pending)
 
     def note_failure(self, doing: str) -> None:
         """Something of the guard's own has failed beside the looking."""
-        self._failed(doing, looking=False)
+        self.failed(doing, looking=False)
 
-    def _failed(self, doing: str, looking: bool = True) -> None:
+    def failed(self, doing: str, looking: bool = True) -> None:
         """The guard itself is at fault: say so once, and never let the request feel it.
 
         Called while the exception is handled; raises it again if a signal handler has raised it.

@@ -29,6 +29,7 @@ from stateguard.report.destinations import open_sinks
 from stateguard.report.text import render_leak, render_summary
 from stateguard.request_data import RequestData
 from stateguard.scope import Scope, open_scope
+from stateguard.stats import Stats
 from stateguard.verdict import Judge
 from stateguard.watch.watcher import Watcher
 
@@ -60,7 +61,9 @@ class Guard:
     settings out. ``show_values`` shows values in previews instead of their type and size. ``keep`` bounds
     :attr:`leaks`. ``surfaces`` adds to the table of third-party client attributes that are state. ``budget``
     is the share of time that looking may take before the guard looks less closely (0.05; 1 means never; it
-    is not applied with ``locate="always"``, ``on_leak="raise"`` or ``"restore"``). ``report_to`` says where
+    is not applied with ``locate="always"``, ``on_leak="raise"`` or ``"restore"``). ``max_pause`` is how long
+    one look may last, in seconds (0.002): what takes longer is compared in slices, and a change found later;
+    not applied where the budget is not. ``report_to`` says where
     leaks of every severity go: directories and ``redis://`` addresses, for ``stateguard report``, and
     ``"otel"``, ``"prometheus"``, ``"sentry"``; ``sinks`` are other places
     (:class:`~stateguard.report.sink.Sink`). ``warm_up`` is how long a worker may get ready before anything
@@ -110,6 +113,11 @@ class Guard:
     def counts(self) -> dict[str, int]:
         """How often each distinct leak was seen, by :attr:`Leak.id <stateguard.leak.Leak.id>`."""
         return dict(self.engine.reporter.counts) if self.engine else {}
+
+    @property
+    def stats(self) -> Stats:
+        """What the guard costs, and how far behind it is: the figures of this process."""
+        return self.engine.stats() if self.engine else Stats()
 
     def summary(self) -> str:
         """A table of the distinct leaks, worst first, each with how often it was seen."""
@@ -261,7 +269,9 @@ class Guard:
     def start(self) -> None:
         """Take the baseline now: call it when the application is ready, before its first request.
 
-        Middlewares do it by themselves, at the end of the ASGI lifespan start-up or at the first request.
+        Middlewares do it by themselves, at the end of the ASGI lifespan start-up or at the first request:
+        of a state of many thousands of objects beside the requests, in short portions. This call returns when
+        all is done, however long it takes.
         """
         if self.engine is not None and self.mode == "on":
             self.engine.start()

@@ -5,13 +5,18 @@ to that stretch alone. *Brief*: before a stretch only what has changed before is
 but dictionary keys. *Sparse*: looks are spaced so that their share of time stays within the budget, and a
 change is found by the next one. What a gait cannot prove is called a suspicion.
 
+Whatever the gait, no look may last longer than ``max_pause``. Where comparing everything would, the guard
+*slices*: around each stretch it compares what has changed before, and of the rest a slice at a time, so that
+every node has its turn.
+
 The budget is a share of request time: requests that wait for a model or a database leave plenty, a server
-that does nothing but spin through tiny requests leaves little.
+that does nothing but spin through tiny requests leaves little. What nobody else would use costs no request
+anything, so only time in which the process is idle may be spent beyond the budget's share of the clock.
 """
 
 from __future__ import annotations
 
-from time import perf_counter_ns
+from time import perf_counter_ns, process_time_ns
 from typing import Literal
 
 Gait = Literal["strict", "brief", "sparse"]
@@ -19,43 +24,79 @@ Gait = Literal["strict", "brief", "sparse"]
 PERIOD = 250_000_000
 """Nanoseconds over which the cost of looking is weighed."""
 
+PATIENCE = 4
+"""Periods in a row for which a busy process is looked at beyond the budget's share of the clock before the
+guard looks less closely: exactness in a burst of requests is worth a moment's work."""
+
 DEEP_INTERVAL = 20_000_000
 """Nanoseconds between two comparisons of what hardly ever changes (function parts, loggers, signal handlers)
 while requests overlap."""
 
 CEILING = 0.8
-"""Share of the clock that looking may take at most, however many requests wait at the same time."""
+"""Share of the time that the application leaves idle which looking may take at most."""
 
 GAIN = 4
 """How much cheaper each gait is than the one before it, at least: the measure for going back."""
 
+SLICE = 250_000
+"""Nanoseconds that a slice takes at most, if ``max_pause`` does not ask for less: many short ones delay
+nobody by much."""
+
+LOOKS = 8
+"""So many looks at everything in a row must take longer than ``max_pause`` before the guard slices: anything
+else on the machine can make a single one last."""
+
 
 class Pace:
-    """Chooses the gait for one guard. ``fixed`` keeps it strict whatever it costs."""
+    """Chooses the gait for one guard. ``fixed`` keeps it strict whatever it costs.
+
+    ``max_pause`` is in seconds.
+    """
 
     __slots__ = (
         "_area",
+        "_area_before",
         "_changed",
-        "_fixed",
+        "_fastest",
         "_flying",
+        "_looks",
         "_next_deep",
         "_next_look",
+        "_next_slice",
+        "_over",
+        "_share",
         "_since",
+        "_sliced",
         "_spent",
+        "_used",
         "budget",
+        "fixed",
         "gait",
+        "max_pause",
+        "slicing",
     )
 
-    def __init__(self, budget: float, fixed: bool) -> None:
+    def __init__(self, budget: float, fixed: bool, max_pause: float = 0.002) -> None:
         self.budget = budget
+        self.max_pause = int(max_pause * 1e9)
         self.gait: Gait = "strict"
-        self._fixed = fixed or budget >= 1
+        self.fixed = fixed or budget >= 1
+        self.slicing = False
+        """Whether looking at everything at once would take longer than ``max_pause``."""
         self._spent = 0
+        self._sliced = 0
+        self._share = max(budget, 1e-3)
         self._since = self._changed = perf_counter_ns()
+        self._used = process_time_ns()
         self._flying = 0
         self._area = 0
+        self._area_before = 0
         self._next_look = 0
         self._next_deep = 0
+        self._next_slice = 0
+        self._looks = 0
+        self._fastest = 0
+        self._over = 0
 
     def flying(self, requests: int) -> None:
         """So many requests are being served from now on: their time is what the budget is a share of."""
@@ -63,30 +104,69 @@ class Pace:
         self._area += self._flying * (now - self._changed)
         self._flying, self._changed = requests, now
 
-    def spent(self, started: int) -> None:
-        """A look that began at ``started`` (nanoseconds) has ended."""
+    def request_ns(self) -> int:
+        """Nanoseconds for which requests have been served so far, those of all requests added up."""
+        return self._area_before + self._area + self._flying * (perf_counter_ns() - self._changed)
+
+    def spent(self, started: int, whole: bool = False) -> int:
+        """A look that began at ``started`` has ended, one at everything if ``whole``. Nanoseconds it took."""
         now = perf_counter_ns()
         cost = now - started
         self._spent += cost
         if self.gait == "sparse":
             self._next_look = now + int(cost / max(self.budget, 1e-3))
+        if whole and not self.slicing:
+            self._weigh_look(cost)
+        return cost
+
+    def _weigh_look(self, cost: int) -> None:
+        self._fastest = cost if not self._looks else min(cost, self._fastest)
+        self._looks += 1
+        if self._fastest <= self.max_pause:
+            self._looks = 0
+        elif self._looks >= LOOKS and not self.fixed:
+            self.slicing = True
+
+    def expect(self, cost: int) -> None:
+        """Looking at everything at once is expected to take so many nanoseconds: choose by that."""
+        self._looks = 0
+        if self.slicing:
+            self.slicing = not self.fixed and cost > self.max_pause // 2
+        else:
+            self.slicing = not self.fixed and cost > self.max_pause
 
     def due(self) -> bool:
         """Whether the next look may be taken. Always, unless looks are sparse."""
         return self.gait != "sparse" or perf_counter_ns() >= self._next_look
 
+    def slice(self) -> int:
+        """Until when (``perf_counter_ns``) the slice may last that may be taken now; 0 if none may."""
+        now = perf_counter_ns()
+        if now < self._next_slice:
+            return 0
+        return now + min(SLICE, self.max_pause)
+
+    def slice_spent(self, started: int) -> int:
+        """A slice has ended. Nanoseconds it took."""
+        now = perf_counter_ns()
+        cost = now - started
+        self._sliced += cost
+        self._next_slice = now + int(cost / self._share)
+        return cost
+
     def deep_due(self, alone: bool) -> bool:
         """Whether to compare what hardly ever changes as well; ``alone``: nothing else is being served."""
-        if self._fixed or (alone and self.gait == "strict"):
+        if self.fixed or (alone and self.gait == "strict" and not self.slicing):
             return True
         return perf_counter_ns() >= self._next_deep
 
-    def deep_spent(self, started: int) -> None:
-        """Such a comparison has ended."""
+    def deep_spent(self, started: int) -> int:
+        """Such a comparison has ended. Nanoseconds it took."""
         now = perf_counter_ns()
         cost = now - started
         self._spent += cost
         self._next_deep = now + max(DEEP_INTERVAL, int(cost / max(self.budget, 1e-3)))
+        return cost
 
     def weigh(self) -> bool:
         """Once per :data:`PERIOD`: choose the gait for the next one. Whether it was time to."""
@@ -95,12 +175,26 @@ class Pace:
         if elapsed < PERIOD:
             return False
         self.flying(self._flying)
-        room = min(self.budget * max(self._area, elapsed), max(CEILING, self.budget) * elapsed)
+        used = process_time_ns()
         spent = self._spent
-        self._spent, self._area, self._since = 0, 0, now
-        if self._fixed:
+        application = used - self._used - spent - self._sliced
+        idle = max(0, elapsed - max(0, application))
+        room = min(
+            self.budget * max(self._area, elapsed),
+            max(self.budget * elapsed, CEILING * idle),
+        )
+        area = self._area
+        self._area_before += area
+        self._spent, self._sliced, self._area, self._since, self._used = 0, 0, 0, now, used
+        self._share = max(room - spent, room / 4, 1e-3 * elapsed) / elapsed
+        if self.fixed:
             return True
-        if spent > room:
+        if spent > min(self.budget * max(area, elapsed), max(CEILING, self.budget) * elapsed):
+            self._over = PATIENCE  # more than can be justified by anything
+        else:
+            self._over = self._over + 1 if spent > room else 0
+        if self._over >= PATIENCE:
+            self._over = 0
             self.gait = "brief" if self.gait == "strict" else "sparse"
         elif spent * GAIN < room:
             # Sparse looks always take what the budget gives while requests keep coming; when they take much

@@ -206,13 +206,13 @@ def test_a_look_that_fails_is_reported_once_and_ends_the_looking(
 
 
 @SERVE
-@pytest.mark.parametrize("place", ["add_root", "check", "start"])
+@pytest.mark.parametrize("place", ["add_root", "check", "begin"])
 def test_a_root_that_raises_while_it_is_walked(place, serve, state, make_guard, monkeypatch, caplog):
     from stateguard.watch.graph import Graph
     from stateguard.watch.watcher import Watcher
 
     guard = make_guard()
-    owner = Watcher if place == "start" else Graph
+    owner = Watcher if place == "begin" else Graph
 
     def failing(self, *args, **kwargs):
         raise MemoryError(f"{place} failed")

@@ -198,7 +198,7 @@ FORKS = """
 
     held = threading.Event()
     def hold():
-        guard.engine._lock.acquire()  # a thread of the parent is looking while it forks
+        guard.engine.turn.lock.acquire()  # a thread of the parent is looking while it forks
         held.set()
         threading.Event().wait()
     threading.Thread(target=hold, daemon=True).start()

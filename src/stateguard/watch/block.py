@@ -14,7 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.compare import common_prefix, common_suffix, identical, same_run
-from stateguard.watch.content import Content, Unsettled, referents, settled
+from stateguard.watch.content import Content, Unsettled, in_order, referents, settled
 from stateguard.watch.kinds import Kind, TypeInfo
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Block:
 
     __slots__ = (
         "_args",
+        "_dead",
         "_ended",
         "_has_subclasses",
         "_keyed",
@@ -86,9 +87,10 @@ class Block:
         self._keyed: tuple[Any, ...] = ()
         self._has_subclasses = False
         self._stale = False
+        self._dead: list[int] = []
 
     def __len__(self) -> int:
-        return len(self.nodes) - len(self.free)
+        return len(self.nodes) - len(self.free) - len(self._dead)
 
     @property
     def full(self) -> bool:
@@ -99,6 +101,8 @@ class Block:
 
     def seal(self) -> None:
         """Prepare the next checks after nodes came or went."""
+        if self._dead:
+            self._compact()
         if any(self._ended):
             args: list[Any] = []
             for node, ended in zip(self.nodes, self._ended, strict=True):
@@ -147,6 +151,8 @@ class Block:
 
     def changed(self) -> Iterator[tuple[int, list[Any]]]:
         """The positions of the nodes that differ, each with its references now."""
+        if self._stale:
+            self.seal()  # nodes have come or gone since it was found to differ
         now = self._now()
         refs, starts = self.refs, self._starts
         first, last = 0, len(self.nodes)
@@ -187,9 +193,45 @@ class Block:
         refs = referents(node)
         return refs if self.soften is None else self.soften(refs)
 
+    def memory(self) -> int:
+        """Bytes that the block takes, the watched objects not included."""
+        parts = (
+            self.nodes,
+            self.infos,
+            self.parents,
+            self.refs,
+            self._args,
+            self._keyed,
+            self._keys,
+            self._starts,
+            self._kstarts,
+            self._ended,
+        )
+        return sum(map(sys.getsizeof, parts))
+
     def position(self, node: Any) -> int:
         """Where a node of this block lies."""
         return list(map(id, self.nodes)).index(id(node))
+
+    def places(self) -> dict[int, int]:
+        """Where each node lies, by its id."""
+        return {id(node): i for i, node in enumerate(self.nodes)}
+
+    def is_plain(self, i: int) -> bool:
+        """Whether node ``i`` is a list, or a dictionary with string keys: its references are its values."""
+        info = self.infos[i]
+        return (
+            i not in self._odd
+            and info.exact
+            and info.only is None
+            and (info.kind is Kind.LIST or info.kind is Kind.DICT)
+        )
+
+    def refs_of(self, i: int) -> list[Any]:
+        """What node ``i`` referred to when last looked at."""
+        if len(self.nodes) == 1:
+            return self.refs
+        return self.refs[self._starts[i] : self._starts[i + 1] - self._ended[i]]
 
     def content(self, i: int) -> Content:
         """What node ``i`` held when last looked at."""
@@ -199,8 +241,11 @@ class Block:
         values = self.refs
         if len(self.nodes) > 1:
             values = values[self._starts[i] : self._starts[i + 1] - self._ended[i]]
+        info = self.infos[i]
+        if info.kind is Kind.LIST and info.exact:
+            return Content(in_order(values), plain=True)
         keys = None
-        if self.infos[i].kind is Kind.DICT:
+        if info.kind is Kind.DICT:
             keys = self._keys[self._kstarts[i] : self._kstarts[i + 1]]
         return Content(values, keys, plain=True)
 
@@ -265,9 +310,59 @@ class Block:
             for j in range(i + 1, len(starts)):
                 starts[j] += shift
 
+    def append_plain(
+        self, node: Any, info: TypeInfo, parent: Any, refs: list[Any], keys: list[Any] | None
+    ) -> bool:
+        """:meth:`add` for a list, or a dictionary with string keys, in a fraction of the time.
+
+        Says whether it has: not where there are free places, or fewer than two nodes.
+        """
+        if self.free or len(self.nodes) < 2 or self.soften is not None:
+            return False
+        self.nodes.append(node)
+        self.infos.append(info)
+        self.parents.append(parent)
+        flat = self.refs
+        flat.extend(refs)
+        ended = not keys
+        if ended:
+            flat.append(END)
+        else:
+            self._keys.extend(keys)  # type: ignore[arg-type]
+        self._ended.append(ended)
+        self._starts.append(len(flat))
+        self._kstarts.append(len(self._keys))
+        self._stale = True
+        return True
+
     def remove(self, i: int) -> None:
-        """Forget node ``i`` and let go of everything held for it."""
+        """Forget node ``i``. What is held for it is let go of by :meth:`seal`, for many nodes at once."""
         self.nodes[i], self.infos[i], self.parents[i] = HOLE, _HOLE_INFO, None
-        self.replace(i, [], Content([], plain=True))
-        self.free.append(i)
-        self.seal()
+        self._odd.pop(i, None)
+        self._dead.append(i)
+        self._stale = True
+
+    def _compact(self) -> None:
+        """Let go of what is held for the nodes that are gone, in one pass."""
+        if len(self._dead) + len(self.free) == len(self.nodes):
+            self.nodes, self.infos, self.parents, self.refs, self._keys = [], [], [], [], []
+            self._starts, self._kstarts, self._ended = array("q", (0,)), array("q", (0,)), bytearray()
+            self.free, self._dead = [], []
+            return
+        dead = set(self._dead)
+        alone = len(self.nodes) == 1
+        refs: list[Any] = []
+        keys: list[Any] = []
+        starts, kstarts = array("q", (0,)), array("q", (0,))
+        for i in range(len(self.nodes)):
+            if i in dead:
+                self._ended[i] = False
+            else:
+                refs += self.refs[self._starts[i] : self._starts[i + 1]]
+                keys += self._keys[self._kstarts[i] : self._kstarts[i + 1]]
+            starts.append(len(refs))
+            kstarts.append(len(keys))
+        if not alone:
+            self.refs, self._keys, self._starts, self._kstarts = refs, keys, starts, kstarts
+        self.free += self._dead
+        self._dead = []

@@ -35,6 +35,15 @@ _WHOLE = 1 << 20
 _SAMPLE = 4096
 """Bytes at either end that tell a stream of more than ``_WHOLE`` bytes, with its length and position."""
 
+_FIRST, _SECOND = object(), object()
+LISTS_BACKWARDS = referents([_FIRST, _SECOND])[0] is _SECOND
+"""Whether a list names its elements from the last to the first, as CPython's does."""
+
+
+def in_order(refs: list[Any]) -> list[Any]:
+    """The elements of a list whose references are ``refs``."""
+    return refs[::-1] if LISTS_BACKWARDS else refs
+
 
 class Unsettled(RuntimeError):
     """The object kept changing while it was read."""
@@ -225,6 +234,8 @@ def _read(info: TypeInfo, obj: Any, refs: list[Any]) -> Content:
     kind = info.kind
     if kind is Kind.DICT or kind is Kind.ORDERED:
         content = _mapping(info, obj, refs)
+    elif kind is Kind.LIST and info.exact:
+        return Content(in_order(refs), plain=True)
     elif kind is Kind.LIST:
         content = Content(list.copy(obj))
     elif kind is Kind.DEQUE:

@@ -11,17 +11,31 @@ import types
 from collections import deque
 from contextvars import ContextVar
 from dataclasses import dataclass
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.block import LARGE, Block
 from stateguard.watch.compare import common_prefix, common_suffix, identical
 from stateguard.watch.content import Content, Unsettled, fingerprint, read, referents
 from stateguard.watch.edges import Anchor, Edges
-from stateguard.watch.kinds import STATIC, Kind, TypeInfo, TypeTable, module_of, qualname
+from stateguard.watch.kinds import STATIC, Kind, TypeInfo, TypeTable
 from stateguard.watch.probes import Probes
+from stateguard.watch.rotation import Rotation
+from stateguard.watch.walk import STRIDE, Walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+HOT = 32_768
+"""References of the nodes that have changed before, at most: they are compared at every look."""
+
+BATCH = 64
+"""Nodes that are let go of between two looks at the clock."""
+
+CYCLE = 20_000
+"""Objects up to which a group that holds itself is searched for what holds it from outside."""
+
+CYCLE_IN_SLICES = 500
 
 
 @dataclass(slots=True, eq=False)
@@ -42,16 +56,16 @@ class Graph:
     def __init__(self, table: TypeTable) -> None:
         self.table = table
         self.edges = Edges(table)
-        self.hot: list[Block] = []
+        self.hot: dict[Block, None] = {}
         """Nodes that have changed before: compared at every look, however brief."""
-        self.blocks: list[Block] = []
+        self.blocks: dict[Block, None] = {}
         """Compared at every check."""
-        self.spaces: list[Block] = []
+        self.spaces: dict[Block, None] = {}
         """The namespaces of modules and classes: at every check what their names hold, but the names
         themselves, a hundred times more of them than ever change, with the cold nodes."""
-        self.cold: list[Block] = []
+        self.cold: dict[Block, None] = {}
         """Compared when asked: functions' own parts, process settings."""
-        self.static: list[Block] = []
+        self.static: dict[Block, None] = {}
         """Never compared: tuples and other things that only lead on."""
         self.probes = Probes()
         self.locals: dict[int, Any] = {}
@@ -63,6 +77,14 @@ class Graph:
         self._anchored: dict[int, Anchor] = {}
         self._open: dict[str, Block] = {}
         self._dirty: set[Block] = set()
+        self._leaving: deque[Any] = deque()
+        self._doubtful: dict[int, Any] = {}
+        self.eager = True
+        """Whether what comes is walked at once, however much it is; otherwise :attr:`walk` is to be run."""
+        self.portion: int | None = None
+        """New nodes that a look walks through at most; what is left lies in :attr:`walk`."""
+        self.walk = Walk(self)
+        self.rotation = Rotation(self)
 
     def __len__(self) -> int:
         return len(self._index) + len(self.probes)
@@ -72,55 +94,30 @@ class Graph:
 
     # -- growing ---------------------------------------------------------------------------------
 
-    def add_root(self, obj: Any, anchor: Anchor, info: TypeInfo | None = None, cold: bool = False) -> None:
+    def add_root(
+        self,
+        obj: Any,
+        anchor: Anchor,
+        info: TypeInfo | None = None,
+        cold: bool = False,
+    ) -> None:
         """Watch ``obj`` and all that is reachable from it."""
         if id(obj) in self._anchored:
             return
         self._anchored[id(obj)] = anchor
         if obj in self:
-            self._extra[id(obj)] = self._extra.get(id(obj), 0) + 1
+            self._count(id(obj))
             self._set_parent(obj, anchor)
         else:
-            self._adopt([(obj, anchor, info or self.table.info(type(obj)))], cold)
-        self._seal()
+            self.walk.meet(obj, anchor, info or self.table.info(type(obj)), cold)
+        if self.eager:
+            self.walk.run()
 
-    def _seal(self) -> None:
-        for block in self._dirty:
-            block.seal()
-        self._dirty.clear()
-
-    def _adopt(self, found: list[tuple[Any, Any, TypeInfo]], cold: bool = False) -> None:
-        todo = deque(found)
-        while todo:
-            # Breadth first: an object with several names is known by its shortest.
-            obj, parent, info = todo.popleft()
-            key = id(obj)
-            if key in self.probes.nodes and self.probes.node(key) is not obj:
-                self.probes.remove(key)  # an array has died, and its address is in use again
-            if key in self._index or key in self.probes.nodes:
-                self._extra[key] = self._extra.get(key, 0) + 1
-                continue
-            refs = referents(obj)
-            try:
-                content = read(info, obj, refs)
-            except Unsettled:
-                content = Content([])  # seen as changed at the next check, and read then
-            children = list(self.edges.of(obj, info, content, parent))
-            if type(obj) is ContextVar:
-                self.variables[key] = obj
-            elif not children and info.kind in STATIC:
-                continue
-            label = self._label(obj, info)
-            self._place(obj, info, label or parent, refs, content, cold)
-            todo.extend((child, obj, known) for child, known in children)
-
-    def _label(self, obj: Any, info: TypeInfo) -> Anchor | None:
-        """Classes and functions are known by their own name, wherever they were met."""
-        if info.kind is Kind.CLASS:
-            return Anchor(f"{module_of(obj)}.{qualname(obj)}", namespace=True)
-        if info.kind is Kind.FUNCTION:
-            return Anchor(f"{obj.__module__}.{obj.__qualname__}", namespace=True)
-        return None
+    def _count(self, key: int) -> None:
+        """One more edge leads to a watched object."""
+        extra = self._extra.pop(key, 0) + 1
+        if extra:
+            self._extra[key] = extra
 
     def _place(
         self, obj: Any, info: TypeInfo, parent: Any, refs: list[Any], content: Content, cold: bool
@@ -150,8 +147,8 @@ class Graph:
         block = self._open.get(mark)
         if block is None or block.full or len(refs) > LARGE:
             block = Block(self._soften if tender else None)
-            home: list[Block] = getattr(self, group)
-            home.append(block)
+            home: dict[Block, None] = getattr(self, group)
+            home[block] = None
             if len(refs) <= LARGE:
                 self._open[mark] = block
         return block
@@ -176,9 +173,9 @@ class Graph:
         Without ``keys``, a key renamed while its value stays is left for the next full check to find, unless
         the node has changed before: :meth:`check_hot` would find it, and blame those who are running then.
         """
+        # Absorbing rearranges the blocks: look at all of one kind first.
         found: list[Difference] = []
         removed: list[Any] = []
-        # Absorbing rearranges the blocks: look at all of them first.
         for block in [block for block in self.hot if not block.clean()]:
             self._absorb(block, found, removed)
         for block in [block for block in self.blocks if not block.clean(keys)]:
@@ -195,7 +192,6 @@ class Graph:
         """The same for the nodes that have changed before."""
         found: list[Difference] = []
         removed: list[Any] = []
-        # Absorbing rearranges the blocks: look at all of them first.
         for block in [block for block in self.hot if not block.clean()]:
             self._absorb(block, found, removed)
         if self.probes.hot:
@@ -208,7 +204,6 @@ class Graph:
         """The same for the cold nodes, and for the names in namespaces."""
         found: list[Difference] = []
         removed: list[Any] = []
-        # Absorbing rearranges the blocks: look at all of them first.
         for block in [block for block in self.cold if not block.clean()]:
             self._absorb(block, found, removed)
         for block in [block for block in self.spaces if not block.clean()]:
@@ -217,25 +212,78 @@ class Graph:
             self._tidy(removed)
         return found
 
-    def _tidy(self, removed: list[Any]) -> None:
-        if removed:
-            self._let_go(removed)
-        self._seal()
+    def check_slice(self, until: int) -> list[Difference]:
+        """Go on with the round through all nodes, until the clock (``perf_counter_ns``) shows ``until``.
 
-    def _absorb(self, block: Block, found: list[Difference], removed: list[Any], fresh: bool = False) -> None:
+        Whatever has come is walked first, and whatever has gone is let go of, but for half of the time at
+        most: a state that is always growing is looked at all the same.
+        """
+        if self.walk or self._leaving or self._doubtful:
+            now = perf_counter_ns()
+            half = now + (until - now) // 2
+            self.walk.run(half)
+            self._release(half)
+            self._dirty.clear()
+        found: list[Difference] = []
+        removed: list[Any] = []
+        while True:
+            unit = self.rotation.next()
+            if unit is None:
+                break
+            if isinstance(unit, int):
+                if unit in self.probes.nodes:
+                    self._absorb_probes([unit], found, removed)
+            elif not unit.clean():
+                fresh = unit not in self.cold
+                if not self._absorb(unit, found, removed, fresh=fresh, until=until):
+                    self.rotation.again(unit)
+            if perf_counter_ns() >= until:
+                break
+        if found:
+            self._tidy(removed, until)
+        return found
+
+    def _tidy(self, removed: list[Any], until: int | None = None) -> None:
+        for obj in removed:
+            self._uncount(obj)
+        if until is None:
+            self.walk.run(nodes=None if self.portion is None else len(self) + self.portion)
+            self._release(nodes=self.portion)
+            self._seal()
+        self._dirty.clear()  # in slices, each block is sealed when its turn comes
+
+    def _seal(self) -> None:
+        for block in self._dirty:
+            block.seal()
+
+    def _absorb(
+        self,
+        block: Block,
+        found: list[Difference],
+        removed: list[Any],
+        fresh: bool = False,
+        until: int | None = None,
+    ) -> bool:
+        """Take in what differs in a block; whether all of it, before the clock showed ``until``."""
+        complete = True
         for i, refs in list(block.changed()):
             node, info = block.nodes[i], block.infos[i]
+            if self.walk and self.walk.is_open(node):
+                continue  # seen as changed when its children have been met
             try:
                 after = read(info, node, refs if block.soften is None else referents(node))
             except Unsettled:
                 continue
             before = block.content(i)
+            if self.walk and before.own is not None and self.walk.is_open(before.own):
+                continue
             parent = block.parents[i]
             found.append(Difference(node, info, before, after, fresh))
             if type(node) is not info.cls:  # ``obj.__class__ = Other``
                 block.infos[i] = info = self.table.expanded(type(node))
             if fresh or (len(refs) > LARGE and len(block) > 1):
                 block.remove(i)
+                self._dirty.add(block)
                 self._retire(block)
                 self._settle_in(self._home("hot", refs), node, info, parent, refs, after)
             else:
@@ -244,6 +292,25 @@ class Graph:
             self._relink(node, info, before, after, parent, removed)
             if after.own is not None and after.own is before.own:
                 self._absorb_own(after.own, found, removed, fresh)
+            if until is not None and perf_counter_ns() >= until:
+                complete = False
+                break
+        if block in self.hot:
+            self.hot[block] = self.hot.pop(block)  # the most recent last
+        elif len(self.hot) > 1:
+            self._cool()
+        return complete
+
+    def _cool(self) -> None:
+        """Keep what is looked at most often small: what has not changed for longest leaves."""
+        size = sum(len(block.refs) for block in self.hot)
+        while size > HOT and len(self.hot) > 1:
+            block = next(iter(self.hot))
+            size -= len(block.refs)
+            del self.hot[block]
+            self.blocks[block] = None
+            for group in [group for group, kept in self._open.items() if kept is block]:
+                del self._open[group]
 
     def _absorb_own(
         self, own: dict[str, Any], found: list[Difference], removed: list[Any], fresh: bool
@@ -323,72 +390,113 @@ class Graph:
             if waiting:
                 waiting.pop()
             else:
-                come.append((child, node, known))
-        self._adopt(come)
+                come.append((child, known))
+        if len(come) <= STRIDE:
+            for child, known in come:
+                self.walk.meet(child, node, known)
+        else:
+            self.walk.add(node, come)
         for children in gone.values():
             removed.extend(children)
 
     # -- letting go ------------------------------------------------------------------------------
 
-    def _let_go(self, removed: list[Any]) -> None:
-        """Drop what nothing watched refers to any more, cycles included (trial deletion)."""
-        suspects: dict[int, Any] = {}
-        for obj in removed:
-            key = id(obj)
-            if key not in self._index and key not in self.probes.nodes:
-                continue
-            extra = self._extra.pop(key, 0)
-            if extra > 1:
-                self._extra[key] = extra - 1
-            if extra == 0:
-                # Its last edge went: nothing watched refers to it, so its own edges go with it.
-                self._drop(obj, suspects)
-            else:
-                suspects[key] = obj
-        for obj in list(suspects.values()):
-            if obj in self:
-                self._drop_if_cycle(obj)
+    def _uncount(self, obj: Any) -> None:
+        """One edge to an object is gone; with the last one, it leaves."""
+        key = id(obj)
+        if key not in self._index and key not in self.probes.nodes:
+            return
+        extra = self._extra.pop(key, 0)
+        if extra > 1:
+            self._extra[key] = extra - 1
+        if extra > 0:
+            self._doubtful[key] = obj
+        else:
+            # Nothing watched refers to it. Unless that changes before its turn, its own edges go with it.
+            self._extra[key] = -1
+            self._leaving.append(obj)
 
-    def _drop(self, obj: Any, suspects: dict[int, Any]) -> None:
-        todo = [obj]
-        while todo:
-            node = todo.pop()
-            key = id(node)
+    @property
+    def has_hot(self) -> bool:
+        """Whether anything has changed before."""
+        return bool(self.hot or self.probes.hot)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether there is more to walk, or to let go of, than a look has had time for."""
+        return bool(self.walk or self._leaving)
+
+    @property
+    def cost(self) -> int:
+        """About how many nanoseconds a comparison of everything takes, for want of a measurement."""
+        refs = sum(len(block.refs) for home in (self.hot, self.blocks, self.spaces) for block in home)
+        return 60 * len(self._index) + 10 * refs
+
+    def memory(self) -> int:
+        """Bytes that the graph takes, about: measured on some of the blocks."""
+        blocks = list(self._all_blocks())
+        sample = blocks[:: max(1, len(blocks) // 50)]
+        size = sum(map(Block.memory, sample)) * len(blocks) // max(1, len(sample))
+        tables = (self._index, self._extra, self._anchored, self.probes.nodes)
+        return size + sum(map(sys.getsizeof, tables)) + 32 * (len(self._index) + len(self._extra))
+
+    def _release(self, until: int | None = None, nodes: int | None = None) -> None:
+        """Drop what nothing watched refers to any more, cycles included (trial deletion)."""
+        while self._leaving:
+            if nodes is not None:
+                nodes -= BATCH
+                if nodes < 0:
+                    return
+            places: dict[Block, dict[int, int]] = {}
+            for _ in range(min(BATCH, len(self._leaving))):
+                node = self._leaving.popleft()
+                key = id(node)
+                if self._extra.get(key) != -1:
+                    continue  # something refers to it again
+                del self._extra[key]
+                self._doubtful.pop(key, None)
+                unmet = self.walk.withdraw(node) if self.walk else None
+                for child in self._take_out(node, places):
+                    if unmet and unmet[id(child)] > 0:
+                        unmet[id(child)] -= 1
+                    else:
+                        self._uncount(child)
+            if until is not None and perf_counter_ns() >= until:
+                return
+        while self._doubtful:
+            obj = self._doubtful.pop(next(iter(self._doubtful)))
+            if obj in self and not self.walk:
+                self._drop_if_cycle(obj, CYCLE if until is None else CYCLE_IN_SLICES)
+            if until is not None and perf_counter_ns() >= until:
+                return
+
+    def _take_out(self, node: Any, places: dict[Block, dict[int, int]]) -> list[Any]:
+        """Forget a node; what it led to. ``places`` keeps where the nodes of a block lie, for many nodes."""
+        block = self._index.pop(id(node), None)
+        if block is None:
             children = self.children(node)
-            block = self._index.pop(key, None)
-            if block is not None:
-                block.remove(block.position(node))
-                self._retire(block)
-            elif key in self.probes.nodes:
-                self.probes.remove(key)
-            else:
-                continue
-            self._extra.pop(key, None)
-            suspects.pop(key, None)
-            for child in children:
-                child_key = id(child)
-                if child_key not in self._index and child_key not in self.probes.nodes:
-                    continue
-                extra = self._extra.pop(child_key, 0)
-                if extra > 1:
-                    self._extra[child_key] = extra - 1
-                if extra == 0:
-                    todo.append(child)
-                else:
-                    suspects[child_key] = child
+            self.probes.remove(id(node))
+            return children
+        where = places.get(block)
+        if where is None:
+            where = places[block] = block.places()
+        i = where[id(node)]
+        children = self._children_at(block, i)
+        block.remove(i)
+        self._dirty.add(block)
+        self._retire(block)
+        return children
 
     def _retire(self, block: Block) -> None:
         if len(block):
             return
         for home in (self.hot, self.blocks, self.spaces, self.cold, self.static):
-            if any(block is kept for kept in home):
-                home[:] = [kept for kept in home if kept is not block]
+            home.pop(block, None)
         for group, kept in list(self._open.items()):
             if kept is block:
                 del self._open[group]
-        self._dirty.discard(block)
 
-    def _drop_if_cycle(self, start: Any, limit: int = 20_000) -> None:
+    def _drop_if_cycle(self, start: Any, limit: int) -> None:
         inside: dict[int, Any] = {id(start): start}
         internal: dict[int, int] = {}
         todo = [start]
@@ -411,17 +519,10 @@ class Graph:
             obj = live.pop()
             if inside.pop(id(obj), None) is not None:
                 live.extend(child for child in self.children(obj) if id(child) in inside)
-        for key, obj in inside.items():
-            block = self._index.pop(key, None)
-            children = []
-            if block is not None:
-                i = block.position(obj)
-                children = self._children_at(block, i)
-                block.remove(i)
-                self._retire(block)
-            else:
-                self.probes.remove(key)
-            self._extra.pop(key, None)
+        places: dict[Block, dict[int, int]] = {}
+        for obj in inside.values():
+            children = self._take_out(obj, places)
+            self._extra.pop(id(obj), None)
             for child in children:
                 child_key = id(child)
                 if child_key not in inside and child in self:
@@ -443,6 +544,8 @@ class Graph:
         return [child for child, _ in self.edges.of(node, info, content, parent)]
 
     def _children_at(self, block: Block, i: int) -> list[Any]:
+        if block.is_plain(i) and self.table.are_leaves(block.refs_of(i)):
+            return []
         edges = self.edges.of(block.nodes[i], block.infos[i], block.content(i), block.parents[i])
         return [child for child, _ in edges]
 

@@ -208,19 +208,27 @@ class TypeTable:
         self._is_watched = is_watched
         self._surfaces = {name: Names(attributes) for name, attributes in surfaces.items()}
         self._known: dict[int, TypeInfo] = {}
+        self._leaves: set[int] = set()
 
     def forget(self) -> None:
         """Classify anew: the set of watched modules has grown."""
         self._known.clear()
+        self._leaves.clear()
 
     def info(self, cls: type) -> TypeInfo:
         """What is known of ``cls``; kept, keyed by identity because a metaclass may define ``__hash__``."""
         found = self._known.get(id(cls))
         if found is None:
             if len(self._known) >= _TYPES_KEPT:  # classes made per request must not pile up here
-                self._known.clear()
+                self.forget()
             found = self._known[id(cls)] = self._classify(cls)
+            if found.kind is Kind.LEAF:
+                self._leaves.add(id(cls))
         return found
+
+    def are_leaves(self, objects: list[Any]) -> bool:
+        """Whether all of them are known to be leaves. May say no of types that were never met."""
+        return self._leaves.issuperset(map(id, map(type, objects)))
 
     def watches(self, module: object) -> bool:
         """Whether a module of that name is watched."""

@@ -131,23 +131,47 @@ class Watcher:
 
     def start(self) -> None:
         """Take the baseline: walk everything that is watched as it is now."""
+        self.begin()
+        self.graph.walk.run()
+        self.complete()
+
+    def begin(self) -> None:
+        """Begin to take the baseline: what is watched lies in ``graph.walk``, to be walked in portions."""
         self._modules_seen = len(sys.modules)
         matching = self._matching()
         self.modules = [name for name, _ in matching]
         self.table.forget()
         self._new_graph()
-        for name, members in matching:
-            only = self._names(name)
-            # A script is `__main__` to Python but may be imported under its own name as well.
-            self.graph.add_root(members, Anchor(name, namespace=True), TypeInfo(dict, Kind.DICT, only=only))
+        self.graph.eager = False
+        self._add_modules(matching)
         for obj, label in self._objects:
             self._add_object(obj, label)
         if self._process:
             add_process_roots(self.graph)
             self._settings = settings()
+
+    def complete(self) -> None:
+        """The walk has come to its end: add what can only be told from then on."""
         for variable, value in self._inherited.values():
             self._add_inherited(variable, value)
         self.look_at_context()
+        self.graph.walk.run()
+        self.graph.eager = True
+
+    def _add_modules(self, matching: Iterable[tuple[str, dict[str, Any]]]) -> None:
+        for name, members in matching:
+            only = self._names(name)
+            # A script is `__main__` to Python but may be imported under its own name as well.
+            self.graph.add_root(members, Anchor(name, namespace=True), TypeInfo(dict, Kind.DICT, only=only))
+
+    def grow(self) -> None:
+        """Watch the modules that have been imported since as well, without a new walk through the others."""
+        known = set(self.modules)
+        new = [(name, members) for name, members in self._matching() if name not in known]
+        self.modules += [name for name, _ in new]
+        eager, self.graph.eager = self.graph.eager, False
+        self._add_modules(new)
+        self.graph.eager = eager
 
     def members(self) -> dict[str, dict[str, Any]]:
         """The watched modules' globals, by module name."""
@@ -215,6 +239,13 @@ class Watcher:
     def check_hot(self) -> list[Seen]:
         """What has changed in nodes that have changed before: a glance, not a full check."""
         differences = self.graph.check_hot()
+        return self._describe(differences) if differences else []
+
+    def check_slice(self, until: int) -> list[Seen]:
+        """What has changed in the next part of the round through all nodes: a slice that ends when the clock
+        (``perf_counter_ns``) shows ``until``, or soon after.
+        """
+        differences = self.graph.check_slice(until)
         return self._describe(differences) if differences else []
 
     def check_cold(self) -> list[Seen]:

@@ -1,0 +1,230 @@
+"""State too large to be compared at once: walked in portions, compared in slices, found all the same."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import sys
+import time
+import types
+import weakref
+
+import pytest
+
+from stateguard import Guard
+from stateguard.pace import LOOKS, Pace
+from stateguard.watch.watcher import Watcher
+
+MODULE = "tests.watch.large_state"
+
+
+@pytest.fixture
+def state():
+    module = types.ModuleType(MODULE)
+    module.users = {f"user-{n}": [{"role": "user", "content": f"hello {n}"}] for n in range(1_000)}
+    module.log = []
+    sys.modules[MODULE] = module
+    yield module
+    del sys.modules[MODULE]
+
+
+@pytest.fixture
+def guard(state):
+    guard = Guard(watch=[MODULE], process=False, max_pause=0.00005, budget=0.5)
+    guard.start()
+    yield guard
+    guard.close()
+
+
+def serve(guard, times=1, work=lambda: None):
+    for n in range(times):
+        with guard.request(f"request {n}"):
+            work()
+
+
+def until_found(guard, found, limit=50_000):
+    """Serve requests until ``found()``, and say how many it took."""
+    for n in range(limit):
+        if found():
+            return n
+        serve(guard)
+    raise AssertionError("not found")
+
+
+def whole_rounds(guard, n):
+    rounds = guard.stats.rounds
+    until_found(guard, lambda: guard.stats.rounds >= rounds + n)
+
+
+def test_a_large_state_is_compared_in_slices_and_it_is_said_once(state, caplog):
+    guard = Guard(watch=[MODULE], process=False, max_pause=0.00005)
+    try:
+        with caplog.at_level(logging.WARNING, "stateguard"):
+            guard.start()
+            serve(guard, 50)
+        assert guard.stats.slicing
+        assert len([record for record in caplog.records if "in slices" in record.getMessage()]) == 1
+    finally:
+        guard.close()
+
+
+def test_a_change_is_found_within_a_round_and_is_a_suspicion(state, guard):
+    whole_rounds(guard, 1)
+    for user in ("user-0", "user-500", "user-999"):
+        serve(guard, work=lambda: state.users[user][0].update(content="overheard"))
+        rounds = guard.stats.rounds
+        until_found(guard, lambda: any(user in leak.path for leak in guard.leaks))
+        assert guard.stats.rounds <= rounds + 2
+        [leak] = [leak for leak in guard.leaks if user in leak.path]
+        assert (leak.confidence, leak.kind) == ("suspected", "replaced")
+        assert leak.suspects
+
+
+def test_what_has_changed_before_is_proven_at_once(state, guard):
+    serve(guard, work=lambda: state.log.append("first"))
+    until_found(guard, lambda: guard.leaks)
+    serve(guard, work=lambda: state.log.append("second"))
+    assert [leak.confidence for leak in guard.leaks] == ["suspected", "exact"]
+    assert guard.leaks[-1].path == f"{MODULE}.log"
+
+
+def test_nothing_is_accused_where_nothing_changes(state, guard):
+    whole_rounds(guard, 3)
+    assert guard.leaks == []
+
+
+def test_what_grows_during_a_round_is_watched_in_the_end(state, guard):
+    whole_rounds(guard, 1)
+    serve(guard, work=lambda: state.users.update({f"new-{n}": [{"role": f"{n}"}] for n in range(1_000)}))
+    until_found(guard, lambda: guard.stats.nodes == 4_003)
+    before = len(guard.leaks)
+    serve(guard, work=lambda: state.users["new-999"][0].update(role="admin"))
+    until_found(guard, lambda: len(guard.leaks) > before)
+    assert "new-999" in guard.leaks[-1].path
+
+
+def test_what_goes_during_a_round_is_let_go_of(state, guard):
+    class Canary(list):
+        pass
+
+    state.users["user-7"].append(Canary())
+    guard.start()
+    gone = weakref.ref(state.users["user-7"][1])
+    serve(guard, work=lambda: state.users.clear())
+
+    def is_gone():
+        gc.collect(0)
+        return gone() is None
+
+    until_found(guard, is_gone)
+    until_found(guard, lambda: guard.stats.nodes < 10)
+
+
+def test_when_there_is_room_again_everything_is_compared_at_once(state):
+    guard = Guard(watch=[MODULE], process=False, max_pause=0.0001, budget=0.5)
+    try:
+        guard.start()
+        assert guard.stats.slicing
+        serve(guard, work=lambda: state.users.clear())
+        until_found(guard, lambda: not guard.stats.slicing)
+        serve(guard, work=lambda: state.log.append("x"))
+        assert guard.leaks[-1].confidence == "exact"
+        assert guard.stats.lag_requests == 0
+    finally:
+        guard.close()
+
+
+def test_the_graph_after_slices_is_the_graph_built_anew(state):
+    watcher = Watcher([MODULE], process=False)
+    watcher.start()
+    for n in range(40):
+        state.users[f"user-{n}"].append({"n": [n]})
+        del state.users[f"user-{999 - n}"]
+        if n % 3 == 0:
+            watcher.check_hot()
+        watcher.check_slice(time.perf_counter_ns() + 300_000)
+    rounds = watcher.graph.rotation.rounds
+    while watcher.graph.rotation.rounds < rounds + 3 or watcher.graph.unsettled:
+        watcher.check_slice(time.perf_counter_ns() + 1_000_000)
+    anew = Watcher([MODULE], process=False)
+    anew.start()
+    assert len(watcher.graph) == len(anew.graph)
+    assert watcher.check() == []
+
+
+def test_a_large_baseline_is_taken_beside_the_requests(state):
+    state.more = [[[n]] for n in range(20_000)]
+    guard = Guard(watch=[MODULE], process=False)
+    try:
+        serve(guard)
+        assert not guard.stats.ready
+        while not guard.stats.ready:
+            serve(guard, work=lambda: time.sleep(0.001))
+        assert guard.stats.nodes > 40_000
+        assert guard.stats.walk_seconds > 0
+        serve(guard, work=lambda: state.more[19_999][0].append("found"))
+        until_found(guard, lambda: guard.leaks)
+        assert guard.leaks[0].path.startswith(f"{MODULE}.more[19999]")
+    finally:
+        guard.close()
+
+
+def test_a_guard_is_closed_in_the_middle_of_its_walk(state):
+    state.more = [[[n]] for n in range(50_000)]
+    guard = Guard(watch=[MODULE], process=False)
+    serve(guard)
+    assert not guard.stats.ready
+    guard.close()
+    assert not guard.stats.ready
+    assert guard.stats.nodes == 0
+    gone = weakref.ref(type("Mark", (set,), {})())
+    assert gone() is None
+    serve(guard)
+
+
+def test_a_budget_of_one_and_raise_mode_take_their_time(state):
+    for options in ({"budget": 1}, {"on_leak": "raise"}, {"locate": "always"}):
+        guard = Guard(watch=[MODULE], process=False, max_pause=0.00005, **options)
+        try:
+            serve(guard)
+            assert guard.stats.ready
+            assert not guard.stats.slicing
+        finally:
+            guard.close()
+
+
+def test_a_tiny_budget_still_finds_it(state):
+    guard = Guard(watch=[MODULE], process=False, max_pause=0.00005, budget=0.01)
+    try:
+        guard.start()
+        serve(guard, work=lambda: state.users["user-600"][0].update(content="overheard"))
+        until_found(guard, lambda: guard.leaks, limit=500_000)
+    finally:
+        guard.close()
+
+
+def test_one_slow_look_is_not_enough_to_slice():
+    pace = Pace(0.05, fixed=False, max_pause=0.002)
+    for cost in [5_000_000] * (LOOKS - 1) + [100_000] + [5_000_000] * (LOOKS - 1):
+        pace._weigh_look(cost)
+        assert not pace.slicing
+    pace._weigh_look(5_000_000)
+    assert pace.slicing
+
+
+def test_the_figures_add_up(state, guard):
+    serve(guard, 20)
+    stats = guard.stats
+    assert stats.ready
+    assert stats.requests == 20
+    assert stats.nodes > 2_000
+    assert stats.slices > 0
+    assert 0 < stats.seconds < stats.request_seconds * 10
+    assert stats.longest_pause > 0
+    assert stats.memory > stats.nodes * 16
+    assert stats.to_dict()["share"] == stats.share
+
+
+def test_without_a_guard_at_work_there_are_no_figures():
+    assert Guard(mode="off").stats.to_dict()["nodes"] == 0
+    assert Guard(mode="scope-only").stats.share == 0
