@@ -7,10 +7,12 @@ import random
 import sys
 import threading
 import time
+import types
 from typing import Any
 
 import pytest
 
+from stateguard import Guard
 from stateguard.attribution.choose import choose_tracer
 from tests.attribution import shared
 from tests.attribution.driver import STATE, exact, guarding, innocents, line_of, serve
@@ -181,3 +183,26 @@ def test_watching_one_name_still_finds_the_line() -> None:
         assert [(leak.root, leak.location.line) for leak in guard.leaks] == [
             (f"{STATE}.LOG", line_of("append"))
         ]
+
+
+def test_code_outside_of_requests_is_not_traced_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stateguard.attribution.finder.LINES", 1000)
+    module = types.ModuleType("busy_module")
+    source = "LOG = []\n\n\ndef busy(turns):\n    for turn in range(turns):\n        total = turn + turn\n"
+    exec(compile(source, "busy_module.py", "exec"), vars(module))
+    module.__file__ = "busy_module.py"
+    monkeypatch.setitem(sys.modules, "busy_module", module)
+    guard = Guard(watch=["busy_module"], on_leak=lambda leak: None, budget=1)
+    try:
+        with guard.request("one"):
+            module.LOG.append("word")
+        assert guard.finder is not None
+        assert guard.finder.armed
+        module.busy(2000)
+        # On 3.11 only threads inside of requests are traced at all, so there is nothing to give up.
+        assert not guard.finder.armed or sys.version_info < (3, 12)
+        with guard.request("two"):
+            module.LOG.append("word")
+        assert guard.finder.armed  # and it is armed again when something changes again
+    finally:
+        guard.close()

@@ -138,6 +138,9 @@ class Finder:
         thread = self._ledger.ident()
         if thread not in self._positions:
             if not self._ledger.here():
+                # Code outside of requests pays for its events as well: a loop of its own, or a whole test
+                # suite, must not be traced for as long as no request comes along to look at the time.
+                self._spend()
                 return
             self._positions[thread] = None
         if self._ledger.crowded or may_write(self._positions[thread]):
@@ -150,7 +153,10 @@ class Finder:
             self._positions[thread] = caller(frame.f_back, self.traces)
         else:
             self._positions[thread] = Position(frame.f_code, line)
-        if self.mode == "auto":
+        self._spend()
+
+    def _spend(self) -> None:
+        if self.mode == "auto" and self.armed:
             self._left -= 1
             if self._left <= 0:
                 self.disarm()
