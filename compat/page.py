@@ -59,7 +59,7 @@ def details(suite: Suite, result: Comparison) -> list[str]:
     lines += [f"FAULT     {what}: {times} times" for what, times in result.guarded.tally.failures.items()]
     for way, run in (("plain", result.plain), ("guarded", result.guarded)):
         if not run.finished:
-            lines.append(f"STOPPED   the {way} run took longer than {suite.seconds:.0f} s")
+            lines.append(f"STOPPED   the {way} run broke off, or took longer than {suite.seconds:.0f} s")
     if result.guarded.tally.calls == 0:
         lines.append("NOTHING   was guarded in this run: it proves nothing")
     return lines

@@ -57,7 +57,7 @@ class Runner:
         self._work = work / "runs" / suite.name
 
     def run(self, guarded: bool, tests: Sequence[str] = (), seconds: float | None = None) -> Run:
-        """The whole suite, or only ``tests``. A run that takes too long is stopped: ``finished`` is false."""
+        """The whole suite, or only ``tests``. ``finished`` is false when a run took too long or broke off."""
         way = "guarded" if guarded else "plain"
         place = self._work / (f"{way}-again" if tests else way)
         shutil.rmtree(place, ignore_errors=True)
@@ -76,7 +76,7 @@ class Runner:
             )
             try:
                 process.wait(seconds or self.suite.seconds)
-                finished = True
+                finished = process.returncode in (0, 1)  # anything else: the run itself has failed
             except subprocess.TimeoutExpired:
                 finished = False
             finally:

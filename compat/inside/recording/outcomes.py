@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 
+OUTCOMES = os.environ["COMPAT_OUTCOMES"]  # now: tests empty the environment
+
 
 def pytest_runtest_logreport(report):
     line = json.dumps([report.nodeid, report.when, report.outcome, hasattr(report, "wasxfail")])
-    with open(os.environ["COMPAT_OUTCOMES"], "a", encoding="utf-8") as file:
+    with open(OUTCOMES, "a", encoding="utf-8") as file:
         file.write(line + "\n")
 
 
 def pytest_collectreport(report):
     if report.failed:
-        with open(os.environ["COMPAT_OUTCOMES"], "a", encoding="utf-8") as file:
+        with open(OUTCOMES, "a", encoding="utf-8") as file:
             file.write(json.dumps([report.nodeid or "(collection)", "collect", "failed", False]) + "\n")
