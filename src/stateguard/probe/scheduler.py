@@ -46,7 +46,10 @@ class Actor:
     parked: deque[Worker] = field(default_factory=deque)
     """Its threads that could go on."""
     coroutines: set[HeldCoroutine] = field(default_factory=set)
+    turn: int = 0
+    """Which of its requests it is at, counted from 1."""
     counts: dict[str, int] = field(default_factory=dict)
+    """How often it has come by each place in that request."""
     point: Point = BEGIN
     fresh: bool = False
     """Whether it has reached a point that nothing has been decided about."""
@@ -110,12 +113,18 @@ class Scheduler:
             options.pop("eager_start", None)
         return asyncio.Task(coro, loop=loop, **options)
 
+    def begin(self, actor: Actor) -> None:
+        """The user is about to send its next request."""
+        actor.turn += 1
+        actor.counts.clear()
+        self.reach(actor, "begin")
+
     # -- points ----------------------------------------------------------------------------------
 
     def reach(self, actor: Actor, place: str) -> None:
         """The user's work has come to a point."""
-        count = actor.counts[place] = actor.counts.get(place, 0) + 1
-        actor.point = Point(actor.user, place, count)
+        nth = actor.counts[place] = actor.counts.get(place, 0) + 1
+        actor.point = Point(actor.user, actor.turn, place, nth)
         actor.fresh = True
         actor.spins[place] = actor.spins.get(place, 0) + 1
         self.points.append(actor.point)
@@ -165,7 +174,7 @@ class Scheduler:
         point = BEGIN if current is None else current.point
         halts = self._decided[point] = self._decided.get(point, -1) + 1
         if halts:  # it has come to a halt without having reached another point
-            point = Point(point.user, f"{point.place}~{point.nth}", halts)
+            point = point._replace(place=f"{point.place}~{point.nth}", nth=halts)
         usual = min(able)
         if current is not None:
             current.fresh = False

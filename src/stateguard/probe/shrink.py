@@ -38,7 +38,13 @@ class _Shrinker:
             user: tuple(step for at, step in enumerate(indices) if (user, at) not in gone)
             for user, indices in self.script.steps.items()
         }
-        return _with(self.script, {user: indices for user, indices in steps.items() if indices})
+        fewer = _with(self.script, {user: indices for user, indices in steps.items() if indices})
+        moved = {}
+        for point, to in fewer.switches.items():
+            if (point.user, point.turn - 1) not in gone:
+                before = sum(user == point.user and at < point.turn - 1 for user, at in gone)
+                moved[point._replace(turn=point.turn - before)] = to
+        return Script(fewer.steps, moved)
 
     def fewer_requests(self) -> bool:
         """Leave out whole users, then single requests. Whether anything could be left out."""
@@ -46,6 +52,9 @@ class _Shrinker:
         for user in list(self.script.steps):
             if len(self.script.steps) > 1:
                 self.accept(self.without_requests({(user, at) for at in range(len(self.script.steps[user]))}))
+        # The same request of everybody: one user's alone would be missed by the others' switches.
+        for at in reversed(range(max(map(len, self.script.steps.values())))):
+            self.accept(self.without_requests({(user, at) for user in self.script.steps}))
         for user in list(self.script.steps):
             for at in reversed(range(len(self.script.steps[user]))):
                 if user in self.script.steps:

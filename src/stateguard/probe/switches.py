@@ -21,18 +21,20 @@ from stateguard.errors import ConfigError
 
 
 class Point(NamedTuple):
-    """``user`` has reached ``place`` for the ``nth`` time; -1: nobody has begun."""
+    """In its ``turn``-th request, ``user`` reached ``place`` for the ``nth`` time; -1: nobody has begun."""
 
     user: int
+    turn: int
     place: str
     nth: int
 
     def __str__(self) -> str:
+        request = f" in its request {self.turn}" if self.turn > 1 else ""
         again = f" (time {self.nth})" if self.nth > 1 else ""
-        return f"user {self.user} at {self.place}{again}"
+        return f"user {self.user} at {self.place}{again}{request}"
 
 
-BEGIN = Point(-1, "", 0)
+BEGIN = Point(-1, 0, "", 0)
 
 Switches = Mapping[Point, int]
 """Who goes on at which point."""
@@ -153,7 +155,7 @@ def to_token(script: Script, requests: str) -> str:
         requests,
         [[user, *steps] for user, steps in script.steps.items()],
         list(places),
-        [[p.user, places[p.place], p.nth, to] for p, to in script.switches.items()],
+        [[p.user, p.turn, places[p.place], p.nth, to] for p, to in script.switches.items()],
     ]
     packed = zlib.compress(json.dumps(data, separators=(",", ":")).encode(), 9)
     return f"{_VERSION}-{base64.urlsafe_b64encode(packed).decode().rstrip('=')}"
@@ -172,8 +174,8 @@ def from_token(token: str, requests: str) -> Script:
         script = Script(
             {int(user): tuple(map(int, indices)) for user, *indices in steps},
             {
-                Point(int(user), str(places[place]), int(count)): int(to)
-                for user, place, count, to in switches
+                Point(int(user), int(turn), str(places[place]), int(nth)): int(to)
+                for user, turn, place, nth, to in switches
             },
         )
     except (ValueError, TypeError, IndexError, zlib.error) as error:

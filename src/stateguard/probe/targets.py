@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stateguard.probe.answer import Answer
@@ -60,6 +61,7 @@ class WSGITarget:
 
     def __init__(self, app: Any) -> None:
         self._app = app
+        self._threads = ServerThreads()
 
     async def start(self) -> None:
         """Nothing to do."""
@@ -69,39 +71,61 @@ class WSGITarget:
         if request.method == "WS":
             return Answer(error="a WSGI application has no websockets")
         answer = Answer()
-        served = on_thread(lambda: serve_wsgi(self._app, request, headers, answer))
+        served = self._threads.run(lambda: serve_wsgi(self._app, request, headers, answer))
         await finish(served, answer, seconds)
         return answer
 
     async def stop(self) -> None:
-        """Nothing to do."""
+        """Let the threads end."""
+        self._threads.stop()
 
 
-def on_thread(work: Callable[[], Any]) -> asyncio.Future[None]:
-    """Run ``work`` on a thread that does not keep the process alive if it never ends."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[None] = loop.create_future()
+class ServerThreads:
+    """Threads as a WSGI server has them: one that is done serves the next request, with what is left on it.
 
-    def settle(error: BaseException | None) -> None:
-        if not future.done():
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(error)
+    They do not keep the process alive if the application never ends.
+    """
 
-    def run() -> None:
-        error = None
-        try:
-            work()
-        except BaseException as caught:
-            error = caught
-        try:
-            loop.call_soon_threadsafe(settle, error)
-        except RuntimeError:  # the loop has been closed meanwhile
-            return
+    def __init__(self) -> None:
+        self._idle: list[SimpleQueue[tuple[Callable[[], Any], asyncio.Future[None]] | None]] = []
 
-    threading.Thread(target=run, daemon=True).start()
-    return future
+    def run(self, work: Callable[[], Any]) -> asyncio.Future[None]:
+        """Do ``work`` on the thread that was idle last, or on a new one."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._idle:
+            jobs = self._idle.pop()
+        else:
+            jobs = SimpleQueue()
+            threading.Thread(target=self._serve, args=(jobs,), daemon=True).start()
+        jobs.put((work, future))
+        return future
+
+    def _serve(self, jobs: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[None]] | None]) -> None:
+        while (job := jobs.get()) is not None:
+            work, future = job
+            error = None
+            try:
+                work()
+            except BaseException as caught:
+                error = caught
+
+            def settle(future: asyncio.Future[None] = future, error: BaseException | None = error) -> None:
+                self._idle.append(jobs)
+                if not future.done():
+                    if error is None:
+                        future.set_result(None)
+                    else:
+                        future.set_exception(error)
+
+            try:
+                future.get_loop().call_soon_threadsafe(settle)
+            except RuntimeError:  # the loop has been closed meanwhile
+                return
+
+    def stop(self) -> None:
+        """Let the idle ones end."""
+        while self._idle:
+            self._idle.pop().put(None)
 
 
 async def finish(

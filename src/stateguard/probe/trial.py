@@ -16,14 +16,14 @@ from stateguard.probe.inprocess import Lifespan, serve_asgi, serve_wsgi
 from stateguard.probe.scheduler import Scheduler, actor_of
 from stateguard.probe.sender import Sender, request_id
 from stateguard.probe.switches import Replay
-from stateguard.probe.targets import finish, on_thread
+from stateguard.probe.targets import ServerThreads, finish
 from stateguard.probe.verdict import Exchange, judge
 from stateguard.probe.virtual_loop import VirtualLoop
 from stateguard.probe.workers import Worker, holding_threads
 from stateguard.report.text import clean, short_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from stateguard.leak import Leak
     from stateguard.probe.places import Places
@@ -92,6 +92,7 @@ class _Trial:
             self._app = guard.wsgi(self._app) if subject.protocol == "wsgi" else guard.asgi(self._app)
         self._canaries = Canaries(max(script.steps, default=0) + 1)
         self._senders = {user: Sender(user, self._canaries) for user in script.steps}
+        self._threads = ServerThreads()
         self._answers: dict[tuple[int, int], tuple[Template, Answer]] = {}
 
     def run(self) -> Outcome:
@@ -116,6 +117,7 @@ class _Trial:
                     scheduler.release()
                     loop.set_task_factory(None)
                     self._wind_up(loop, lifespan)
+                    self._threads.stop()
             outcome.points, outcome.switches = scheduler.points, scheduler.switches
             if isinstance(self._policy, Replay):
                 outcome.missed = self._policy.missed
@@ -156,14 +158,14 @@ class _Trial:
 
     async def _conversation(self, actor: Actor, lifespan: Lifespan) -> None:
         sender, templates = self._senders[actor.user], self._subject.templates
-        for turn, index in enumerate(self._script.steps[actor.user], 1):
+        for index in self._script.steps[actor.user]:
             if index >= len(templates):
                 continue
             template = templates[index]
             request, headers, number = sender.prepare(template)
             answer = Answer()
             self._answers[actor.user, number] = (template, answer)
-            self._scheduler.reach(actor, f"request {turn}")
+            self._scheduler.begin(actor)
             await self._send(actor, request, headers, answer, lifespan)
             sender.take(template, answer)
         self._scheduler.reach(actor, "end")
@@ -195,7 +197,7 @@ class _Trial:
     ) -> None:
         worker = Worker(lambda: serve_wsgi(self._app, request, headers, answer), actor, self._scheduler)
         try:
-            await on_thread(worker)
+            await self._threads.run(worker)
         finally:
             worker.delivered()
 
@@ -221,14 +223,19 @@ def carriers(guard: Guard | None, owner: int, number: int) -> tuple[str, ...]:
     """The shared state that a user's request wrote, and the line: what carried its data. Worst first."""
     if guard is None:
         return ()
+    mine = request_id(owner, number) if number >= 0 else request_id(owner, 0)[:-1]
+    found = _written(guard, lambda id: id == mine if number >= 0 else id.startswith(mine))
+    # What one request made and filled looks like a cache that fills, until others write there.
+    return found or _written(guard, lambda id: True)
+
+
+def _written(guard: Guard, by: Callable[[str], bool]) -> tuple[str, ...]:
     ranks = {"critical": 0, "high": 1, "low": 2}
     found: dict[tuple[str, str], tuple[int, str]] = {}
     for leak in guard.leaks:
         if leak.request is None or leak.severity not in ranks:
             continue
-        if leak.request.id == request_id(owner, number) or (
-            number < 0 and leak.request.id.startswith(request_id(owner, 0)[:-1])
-        ):
+        if by(leak.request.id):
             place = leak.location
             where = f" at {short_file(place.file)}:{place.line} in {place.function}" if place else ""
             text = clean(

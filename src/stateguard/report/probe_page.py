@@ -50,13 +50,18 @@ def _lanes(shrunk: dict[str, Any]) -> dict[str, Any]:
     timeline = shrunk["timeline"]
     rows = []
     before = None
-    for user, place, count in timeline[:LONGEST]:
-        kind = "begin" if place.startswith("request ") else "end" if place == "end" else "point"
-        again = f" (time {count})" if count > 1 and kind == "point" else ""
+    names: dict[int, list[str]] = {user: [] for user in users}
+    for each in shrunk["requests"]:
+        names[each["user"]].append(each["request"])
+    for user, turn, place, nth in timeline[:LONGEST]:
+        kind = place if place in ("begin", "end") else "point"
+        again = f" (time {nth})" if nth > 1 and kind == "point" else ""
+        sent = names.get(user, [])
+        text = sent[turn - 1] if kind == "begin" and 0 < turn <= len(sent) else place + again
         rows.append(
             {
                 "column": users.index(user) if user in users else 0,
-                "text": clean(place + again),
+                "text": clean(text),
                 "kind": kind,
                 "switched": before is not None and user != before,
             }
