@@ -235,6 +235,15 @@ async def half_broken(scope, receive, send):
     await _reply(send, message, status=503 if message[3] in "048c" else 200)
 
 
+@http
+async def tokens(scope, receive, send):
+    """Gives a token at login, and tells whom it was given to."""
+    if scope["path"] == "/login":
+        await _reply(send, json.dumps({"session": {"token": f"t-{await _read(receive)}"}}))
+    else:
+        await _reply(send, dict(scope["headers"]).get(b"authorization", b"nobody").decode())
+
+
 def _message(environ):
     size = int(environ["CONTENT_LENGTH"])
     return json.loads(environ["wsgi.input"].read(size))["message"]

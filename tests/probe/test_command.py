@@ -21,11 +21,12 @@ def probe(*arguments: str, timeout: float = 60):
 
 
 @contextmanager
-def served(app: str):
+def served(app: str, before: list[str] = []):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--log-level", "warning"]
+    start = [*before, "uvicorn"] if before else [sys.executable, "-m", "uvicorn"]
+    command = [*start, app, "--port", str(port), "--log-level", "warning"]
     server = subprocess.Popen([*command, "--lifespan", "off"])
     try:
         for _ in range(200):
@@ -110,3 +111,53 @@ def test_usage_errors(arguments, message):
     done = probe(*arguments)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+def test_replay_repeats_it_and_shows_what_the_application_prints(tmp_path):
+    page = tmp_path / "page.html"
+    arguments = ("tests.probe.apps:overwritten_leaking", "-r", CHAT)
+    done = probe(*arguments, "--html", str(page))
+    assert done.returncode == 1, done.stderr
+    token = done.stdout.split("--replay ")[1].split()[0]
+    again = probe(*arguments, "--replay", token)
+    assert again.returncode == 1, again.stderr
+    assert "2 requests" in again.stdout
+    assert "user 0 at tests/probe/apps.py:" in again.stdout
+    text = page.read_text()
+    assert token in text
+    assert "carried by <code>tests.probe.apps.CURRENT[&#39;user&#39;]" in text
+    assert "<script" not in text
+    other = probe(
+        "tests.probe.apps:overwritten_leaking", "-r", 'POST /else {"message": "{canary}"}', "--replay", token
+    )
+    assert other.returncode == 2
+    assert "made for other requests" in other.stderr
+    assert probe(*arguments, "--replay", "sg1-rubbish").returncode == 2
+
+
+def test_a_token_whose_place_is_gone_is_inconclusive():
+    done = probe("tests.probe.apps:overwritten_leaking", "-r", CHAT)
+    token = done.stdout.split("--replay ")[1].split()[0]
+    again = probe("tests.probe.apps:overwritten_clean", "-r", CHAT, "--replay", token)
+    assert again.returncode == 3, again.stdout
+    assert "could not be repeated" in again.stdout
+
+
+def test_the_guard_of_a_running_service_names_the_carrier(tmp_path):
+    guard = [sys.executable, "-m", "stateguard.cli", "run", "--report-to", str(tmp_path), "--"]
+    with served("tests.probe.apps:history_leaking", guard) as url:
+        done = probe(url, "-r", CHAT, "--leaks", str(tmp_path))
+    assert done.returncode == 1, done.stderr
+    assert "carried by tests.probe.apps.HISTORY appended" in done.stdout
+
+
+def test_logins_and_saved_tokens(tmp_path):
+    file = tmp_path / "requests.yaml"
+    file.write_text("requests:\n  - {path: /who, headers: {Authorization: 'Bearer {token}'}}\n")
+    login = ("--login", 'POST /login {"message": "{canary}"}', "--save", "token=session.token")
+    done = probe("tests.probe.apps:tokens", *login, "--requests-file", str(file), "--max-requests", "48")
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = probe(
+        "tests.probe.apps:tokens", "-H", "Authorization: Bearer same", "-r", CHAT, "--max-requests", "48"
+    )
+    assert "every user sends the same authorization header" in done.stdout

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from stateguard.commands.probe_output import LiveStatus, show, to_html, to_junit
 from stateguard.errors import ConfigError
+from stateguard.probe.carriers import carriers
 from stateguard.probe.explore import Explorer
 from stateguard.probe.openapi import from_openapi
 from stateguard.probe.plan import Plan
@@ -25,7 +26,8 @@ from stateguard.probe.run import Run
 from stateguard.probe.service import HTTPTarget
 from stateguard.probe.sources import read_file
 from stateguard.probe.switches import from_token
-from stateguard.probe.verdict import EXIT_CODES
+from stateguard.probe.verdict import EXIT_CODES, Result
+from stateguard.report.merge import read_leaks
 
 
 @click.command()
@@ -51,6 +53,8 @@ from stateguard.probe.verdict import EXIT_CODES
 @click.option("--wsgi", "protocol", flag_value="wsgi", help="The application is WSGI.")
 @click.option("--asgi", "protocol", flag_value="asgi", help="The application is ASGI.")
 @click.option("--no-guard", is_flag=True, help="In process: do not run the guard, which names the carrier.")
+@click.option("--leaks", metavar="DIRECTORY",
+              help="Of a running service: where its guard reports to, to name the carrier.")  # fmt: skip
 @click.option("--allow-host", metavar="HOST", help="Send to this host although it is not this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write a JUnit report.")
@@ -72,6 +76,7 @@ def probe(
     replay: str | None,
     protocol: str | None,
     no_guard: bool,
+    leaks: str | None,
     allow_host: str | None,
     as_json: bool,
     junit: Path | None,
@@ -112,6 +117,8 @@ def probe(
         run = Run(where, plan, live.show)
         with live:
             result = asyncio.run(run.run())
+        if leaks is not None:
+            _name_carriers(result, leaks)
     else:
         app = _load(target)
         if openapi:
@@ -134,6 +141,15 @@ def probe(
     else:
         show(result, again, Console(highlight=False, soft_wrap=True))
     return EXIT_CODES[result.verdict]
+
+
+def _name_carriers(result: Result, place: str) -> None:
+    """Say with each bleed what the guard inside of the service saw its owner write."""
+    seen = [leak for each in read_leaks([place]).leaks.values() for leak in (each.leak, *each.occurrences)]
+    result.bleeds = [
+        dataclasses.replace(bleed, carriers=carriers(seen, bleed.owner, bleed.owner_number))
+        for bleed in result.bleeds
+    ]
 
 
 def _command(target: str) -> str:

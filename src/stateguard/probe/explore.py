@@ -115,7 +115,10 @@ class Explorer:
                 self._make_small(Script(script.steps, outcome.switches))
                 break
         if self._hangs and not result.bled:
-            result.halt = result.halt or f"in {self._hangs} interleavings the application stopped answering"
+            tried = result.schedules + self._hangs
+            result.halt = result.halt or (
+                f"the application stopped answering, in {self._hangs} of {tried} interleavings"
+            )
         result.seconds = result.seconds or time.monotonic() - started
         return result
 
@@ -150,7 +153,7 @@ class Explorer:
         started = time.monotonic()
         left = max(0.5, self._deadline - started)
         limit = min(left, max(5.0, 10 * self._slowest)) if self._slowest else left
-        work = partial(run_trial, self._subject, script, policy, guarded)
+        work = partial(run_trial, self._subject, script, policy, guarded, self._isolated)
         try:
             outcome = in_child(work, limit, quiet) if self._isolated else on_own_thread(work, limit)
         except TookTooLongError:

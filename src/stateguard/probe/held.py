@@ -49,6 +49,10 @@ class HeldCoroutine(Coroutine[Any, Any, Any]):
     def _step(self, resume: Any, *args: Any) -> Any:
         try:
             yielded = resume(*args)
+        except (SystemExit, KeyboardInterrupt) as error:
+            # asyncio would end the loop: what ends a server is here one failed request.
+            self._actor.coroutines.discard(self)
+            raise RuntimeError(f"the application raised {type(error).__name__}") from error
         except BaseException:
             self._actor.coroutines.discard(self)
             raise

@@ -144,7 +144,7 @@ class Scheduler:
         with self.lock:
             if self.free:
                 return True
-            if self.holder is not worker:
+            if self.holder is not worker or self.endless:
                 return False  # it was blocked, others have gone on: it must line up
             self.reach(worker.actor, place)
             self._settle()

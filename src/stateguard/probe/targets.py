@@ -103,13 +103,15 @@ class ServerThreads:
     def _serve(self, jobs: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[None]] | None]) -> None:
         while (job := jobs.get()) is not None:
             work, future = job
-            error = None
+            error: Exception | None = None
             try:
                 work()
-            except BaseException as caught:
+            except Exception as caught:
                 error = caught
+            except BaseException as caught:
+                error = RuntimeError(f"the application raised {type(caught).__name__}")
 
-            def settle(future: asyncio.Future[None] = future, error: BaseException | None = error) -> None:
+            def settle(future: asyncio.Future[None] = future, error: Exception | None = error) -> None:
                 self._idle.append(jobs)
                 if not future.done():
                     if error is None:

@@ -12,18 +12,18 @@ from stateguard.errors import StateGuardError
 from stateguard.guard import Guard
 from stateguard.probe.answer import Answer
 from stateguard.probe.canary import Canaries
+from stateguard.probe.carriers import carriers
 from stateguard.probe.inprocess import Lifespan, serve_asgi, serve_wsgi
 from stateguard.probe.scheduler import Scheduler, actor_of
-from stateguard.probe.sender import Sender, request_id
+from stateguard.probe.sender import Sender
 from stateguard.probe.switches import Replay
 from stateguard.probe.targets import ServerThreads, finish
 from stateguard.probe.verdict import Exchange, judge
 from stateguard.probe.virtual_loop import VirtualLoop
 from stateguard.probe.workers import Worker, holding_threads
-from stateguard.report.text import clean, short_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from stateguard.leak import Leak
     from stateguard.probe.places import Places
@@ -59,8 +59,13 @@ class Outcome:
         return any(exchange.bleeds for exchange in self.exchanges)
 
 
-def run_trial(subject: Subject, script: Script, policy: Policy, guarded: bool = False) -> Outcome:
-    """Run ``script`` in this process, on a loop of its own. No loop may be running on this thread."""
+def run_trial(
+    subject: Subject, script: Script, policy: Policy, guarded: bool = False, leaving: bool = False
+) -> Outcome:
+    """Run ``script`` in this process, on a loop of its own. No loop may be running on this thread.
+
+    ``leaving`` says that the process ends with it: what still runs need not be wound up.
+    """
     guard = None
     if guarded:
         try:
@@ -70,7 +75,7 @@ def run_trial(subject: Subject, script: Script, policy: Policy, guarded: bool = 
     state = random.getstate()
     random.seed(0)  # what the application draws must not differ from one run to the next
     try:
-        return _Trial(subject, script, policy, guard).run()
+        return _Trial(subject, script, policy, guard).run(leaving)
     finally:
         random.setstate(state)
         if guard is not None:
@@ -95,7 +100,7 @@ class _Trial:
         self._threads = ServerThreads()
         self._answers: dict[tuple[int, int], tuple[Template, Answer]] = {}
 
-    def run(self) -> Outcome:
+    def run(self, leaving: bool) -> Outcome:
         loop = VirtualLoop()
         outcome = Outcome()
         try:
@@ -114,16 +119,18 @@ class _Trial:
                 try:
                     self._converse(loop, lifespan)
                 finally:
-                    scheduler.release()
-                    loop.set_task_factory(None)
-                    self._wind_up(loop, lifespan)
-                    self._threads.stop()
+                    if not leaving:
+                        scheduler.release()
+                        loop.set_task_factory(None)
+                        self._wind_up(loop, lifespan)
+                        self._threads.stop()
             outcome.points, outcome.switches = scheduler.points, scheduler.switches
             if isinstance(self._policy, Replay):
                 outcome.missed = self._policy.missed
         finally:
-            asyncio.set_event_loop(None)
-            loop.close()
+            if not leaving:
+                asyncio.set_event_loop(None)
+                loop.close()
         outcome.exchanges = self._judged()
         return outcome
 
@@ -203,12 +210,13 @@ class _Trial:
 
     def _judged(self) -> list[Exchange]:
         exchanges = []
+        leaks = self._guard.leaks if self._guard is not None else []
         for (user, number), (template, answer) in self._answers.items():
             if self._scheduler.endless and not answer.status and not answer.error:
                 answer.error = "it runs without end"
             exchange = judge(answer, user, number, self._canaries, self._sent, template)
             bleeds = (
-                replace(bleed, carriers=carriers(self._guard, bleed.owner, bleed.owner_number))
+                replace(bleed, carriers=carriers(leaks, bleed.owner, bleed.owner_number))
                 for bleed in exchange.bleeds
             )
             exchanges.append(replace(exchange, bleeds=tuple(bleeds)))
@@ -217,34 +225,3 @@ class _Trial:
     def _sent(self, user: int, number: int) -> tuple[str, bool]:
         sender = self._senders.get(user)
         return sender.sent(number) if sender is not None else ("?", False)
-
-
-def carriers(guard: Guard | None, owner: int, number: int) -> tuple[str, ...]:
-    """The shared state that a user's request wrote, and the line: what carried its data. Worst first."""
-    if guard is None:
-        return ()
-    mine = request_id(owner, number) if number >= 0 else request_id(owner, 0)[:-1]
-    found = _written(guard, lambda id: id == mine if number >= 0 else id.startswith(mine))
-    # What one request made and filled looks like a cache that fills, until others write there.
-    return found or _written(guard, lambda id: True)
-
-
-def _written(guard: Guard, by: Callable[[str], bool]) -> tuple[str, ...]:
-    ranks = {"critical": 0, "high": 1, "low": 2}
-    found: dict[tuple[str, str], tuple[int, str]] = {}
-    for leak in guard.leaks:
-        if leak.request is None or leak.severity not in ranks:
-            continue
-        if by(leak.request.id):
-            place = leak.location
-            where = f" at {short_file(place.file)}:{place.line} in {place.function}" if place else ""
-            text = clean(
-                f"{leak.path} {leak.kind}{where} by {leak.request} [{leak.severity}, {leak.confidence}]"
-            )
-            # Once told without its line and once with it: the latter.
-            key = (leak.path, leak.kind)
-            if key not in found or (where and " at " not in found[key][1]):
-                found[key] = (ranks[leak.severity], text)
-    worst = min((rank for rank, _ in found.values()), default=0)
-    # State that holds data of the request itself carried it; only without any is the rest worth a look.
-    return tuple(text for rank, text in sorted(found.values()) if rank == worst or worst > 0)[:3]

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import heapq
 import selectors
+import threading
 import weakref
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,11 +26,11 @@ _wakes_sleeper = getattr(asyncio.futures, "_set_result_unless_cancelled", None)
 
 
 class _AskingSelector(selectors.DefaultSelector):
-    idle: Idle | None = None
+    idle: Idle
 
     def select(self, timeout: float | None = None) -> Events:
         """Wait; but first ask."""
-        if self.idle is None or (timeout is not None and timeout <= 0):
+        if timeout is not None and timeout <= 0:
             return super().select(timeout)
         return self.idle(timeout, super().select)
 
@@ -41,14 +43,26 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._now = 0.0
+        self._threads = threading.active_count()
         self._sleepers: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
         self._deadlines: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._selector_asked = _AskingSelector()
+        self._selector_asked.idle = self.pass_time
         super().__init__(self._selector_asked)
 
     def on_idle(self, idle: Idle | None) -> None:
-        """Ask ``idle`` from now on."""
-        self._selector_asked.idle = idle
+        """Ask ``idle`` from now on; without one, time passes whenever nothing else can happen."""
+        self._selector_asked.idle = idle or self.pass_time
+
+    def pass_time(self, timeout: float | None, poll: Poll) -> Events:
+        """Where sockets or threads may have something to say, wait as long as they do; else not at all."""
+        if timeout is None or self.connected() or threading.active_count() > self._threads:
+            started = monotonic()
+            events = poll(0.25 if timeout is None else min(timeout, 0.25))
+            self.advance(monotonic() - started)
+            return events
+        self.advance(timeout)
+        return []
 
     def time(self) -> float:
         """Virtual seconds since the loop was made."""

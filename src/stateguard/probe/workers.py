@@ -185,9 +185,7 @@ def holding_threads(scheduler: Scheduler) -> Iterator[None]:
         worker = getattr(_workers, "current", None)
         if worker is not None and not scheduler.free:
             sleep(min(seconds, 0.0005))  # somebody who polls must not burn the processor
-        elif actor_of.get() is not None and threading.get_ident() == loop_thread:
-            scheduler.loop.advance(seconds)
-        else:
+        elif actor_of.get() is None or threading.get_ident() != loop_thread:
             sleep(seconds)
 
     loop_thread = threading.get_ident()
