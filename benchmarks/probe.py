@@ -248,9 +248,7 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(said, indent=1))
         return
-    print(
-        f"{arguments.apps} leaking applications, {len(KINDS) * 2} clean; {arguments.schedules} schedules"
-    )
+    print(f"{arguments.apps} leaking applications, {len(KINDS) * 2} clean; {arguments.schedules} schedules")
     table(said, entries, arguments.schedules)
 
 
