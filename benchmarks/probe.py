@@ -20,9 +20,11 @@ import argparse
 import asyncio
 import contextlib
 import importlib
+import inspect
 import io
 import json
 import multiprocessing
+import os
 import signal
 import statistics
 import sys
@@ -97,6 +99,10 @@ def detangle(module: Any, entry: dict[str, Any], schedules: int) -> tuple[bool, 
     return False, runs
 
 
+async def _awaited(result: Any) -> Any:
+    return await result
+
+
 def _frontrun(strategy: str) -> Callable[..., Any]:
     def run(module: Any, entry: dict[str, Any], schedules: int) -> tuple[bool, int] | str:
         import frontrun as tool
@@ -120,20 +126,14 @@ def _frontrun(strategy: str) -> Callable[..., Any]:
 
                 return call
 
-        options: dict[str, Any] = {"strategy": strategy, "reproduce_on_failure": 0, "clock": "virtual"}
+        options: dict[str, Any] = {"strategy": strategy}
         if strategy == "dpor":
-            options |= {"max_executions": schedules, "total_timeout": LIMIT - 2.0}
+            options |= {"max_executions": schedules, "total_timeout": LIMIT - 2.0, "reproduce_on_failure": 0}
         else:
             options |= {"max_attempts": schedules, "seed": 1}
-        try:
-            result = tool.explore(
-                setup, [worker(A), worker(B)], lambda answers: not _crossed(answers), **options
-            )
-        except (TypeError, ValueError):
-            options.pop("clock")
-            result = tool.explore(
-                setup, [worker(A), worker(B)], lambda answers: not _crossed(answers), **options
-            )
+        result = tool.explore(setup, [worker(A), worker(B)], lambda answers: not _crossed(answers), **options)
+        if inspect.isawaitable(result):
+            result = asyncio.run(_awaited(result))
         return result.property_holds is False, result.num_explored
 
     return run
@@ -214,7 +214,16 @@ def measure(tool: str, directory: str, entries: list[dict[str, Any]], schedules:
     context = multiprocessing.get_context("spawn")
     out = context.Queue()
     process = context.Process(target=_work, args=(tool, directory, entries, schedules, out))
+    before = dict(os.environ)
+    if tool.startswith("frontrun"):
+        from frontrun.cli import _build_env, _find_preload_library
+
+        os.environ.update(
+            _build_env(_find_preload_library())
+        )  # what its command line does: `frontrun python -m ...`
     process.start()
+    os.environ.clear()
+    os.environ.update(before)
     found: dict[str, Any] = {}
     while True:
         try:
@@ -256,7 +265,7 @@ def table(said: dict[str, dict[str, Any]], entries: list[dict[str, Any]], schedu
     """A row per tool: found of each kind, clean ones accused, found within 1, 10 and all schedules, time."""
     kinds = [(kind, threads) for threads in (False, True) for kind in KINDS]
     heads = [f"{kind}{'/thr' if threads else ''}" for kind, threads in kinds]
-    print(f"{'found':18}" + "".join(f"{head:>12}" for head in heads) + "   accused  in 1/10/all  median s")
+    print(f"{'found':18}" + "".join(f"{head:>13}" for head in heads) + "   accused  in 1/10/all  median s")
     reasons: dict[str, int] = {}
     for tool, answers in said.items():
         cells = []
@@ -274,7 +283,7 @@ def table(said: dict[str, dict[str, Any]], entries: list[dict[str, Any]], schedu
         within = "/".join(str(sum(0 < n <= most for n, _ in hits)) for most in (1, 10, schedules))
         within = within if any(n for n, _ in hits) else "-"
         median = f"{statistics.median(seconds for _, seconds in hits):.2f}" if hits else "-"
-        row = "".join(f"{cell:>12}" for cell in cells)
+        row = "".join(f"{cell:>13}" for cell in cells)
         print(f"{tool:18}{row}{accused:>10}{within:>13}{median:>10}")
         for answer, _ in answers.values():
             if isinstance(answer, str):

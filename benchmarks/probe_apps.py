@@ -50,8 +50,9 @@ def app(environ, start_response):
     return [text.encode()]
 """
 
-KINDS = ("window", "claim", "serial", "locked")
-"""A window between writing and reading (one preemption), claim-check-publish (two), leaks without a race."""
+KINDS = ("window", "claim", "overtake", "serial", "locked")
+"""A window between writing and reading (one preemption), claim-check-publish (two), a queue that is right
+as long as nobody overtakes (equal waits end in the order in which they began), and leaks without a race."""
 
 
 def body(kind: str, threads: bool, clean: bool, draw: random.Random) -> str:
@@ -82,6 +83,14 @@ def body(kind: str, threads: bool, clean: bool, draw: random.Random) -> str:
         lines += ['if not mine and state["draft"]:', "    return f\"you: {message} draft: {state['draft']}\""]
         lines += ['state["draft"] = message', *noise(1, 3), 'state["draft"] = ""', *noise(0, 4)]
         lines += ['return f"you: {message}"']
+    elif kind == "overtake":
+        wait = "step0 = len(message)" if threads else "await asyncio.sleep(0.002)"
+        lines += [
+            'state["turns"].append(message)',
+            *[wait] * draw.randint(1, 3),
+            'first = state["turns"].pop(0)',
+        ]
+        lines += [*noise(0, 4), 'return f"you: {message} first: {first}"']
     elif kind == "serial":
         lines += ['state["turns"].append(message)', *noise(0, 4), 'return " ".join(state["turns"])']
     else:
@@ -94,7 +103,7 @@ def write(directory: Path, count: int, seed: int) -> list[dict[str, object]]:
     """Write ``count`` leaking modules, and a clean one for each kind and protocol; return what they are."""
     draw = random.Random(seed)
     made: list[dict[str, object]] = []
-    plan = [(KINDS[i % 4], i // 4 % 2 == 1, False) for i in range(count)]
+    plan = [(KINDS[i // 2 % len(KINDS)], i % 2 == 1, False) for i in range(count)]
     plan += [(kind, threads, True) for kind in KINDS for threads in (False, True)]
     for number, (kind, threads, clean) in enumerate(plan):
         name = f"{'wsgi' if threads else 'asgi'}_{kind}_{number}{'_clean' if clean else ''}"
