@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compat.suites import SUITES
+
 if TYPE_CHECKING:
     from compat.compare import Comparison
     from compat.suites import Suite
@@ -101,6 +103,9 @@ def write(page: Path, directory: Path) -> None:
         lines += ["", "Tests that did not come out the same:", "", *notes]
     if left_out:
         lines += ["", "Left out:", "", *left_out]
+    missing = [name for name in SUITES if not (directory / f"{name}.json").exists()]
+    if missing:
+        lines += ["", f"Not run to the end yet: {', '.join(missing)}."]
     text = page.read_text("utf-8")
     start, end = text.index(BEGIN) + len(BEGIN), text.index(END)
     page.write_text(f"{text[:start]}\n{chr(10).join(lines)}\n{text[end:]}", "utf-8")

@@ -111,6 +111,7 @@ def test_quart(page):
 
 @pytest.mark.filterwarnings("ignore:.*pkg_resources:UserWarning")  # Pyramid's own imports
 @pytest.mark.filterwarnings("ignore:.*pkg_resources:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:'cgi' is deprecated:DeprecationWarning")  # on Python 3.11, 3.12
 @pytest.mark.parametrize("block", ["falcon", "pyramid"])
 def test_wsgi_frameworks(block, page):
     module = {"falcon": lambda: page("others", "falcon"), "pyramid": lambda: page("others", "pyramid")}[
