@@ -1,6 +1,6 @@
 """Unmodified applications from PyPI, with and without the guard: which alarms are raised, and what it costs.
 
-    pip install datasette sqlite-web pypiserver radicale isso httpbin devpi-server wagtail kinto wsgidav \\
+    pip install datasette sqlite-web pypiserver radicale isso httpbin gevent wagtail kinto wsgidav \\
         cheroot
     python -m benchmarks.popular [NAME...]
 
@@ -89,13 +89,6 @@ def _wagtail(directory: Path) -> None:
     )  # fmt: skip
 
 
-def _devpi(directory: Path) -> None:
-    subprocess.run(
-        [BIN / "devpi-init", "--serverdir", directory / "devpi", "--no-root-pypi"], check=True,
-        capture_output=True,
-    )  # fmt: skip
-
-
 def _kinto(directory: Path) -> None:
     (directory / "kinto.ini").write_text(
         "[app:main]\nuse = egg:kinto\nkinto.userid_hmac_secret = x\n"
@@ -177,7 +170,7 @@ APPS: dict[str, App] = {
         _sqlite,
     ),
     "pypiserver": App(
-        ("pypi-server", "run", "-p", "{port}", "-i", "127.0.0.1", "--server", "wsgiref", "packages"),
+        ("pypi-server", "run", "-p", "{port}", "-i", "127.0.0.1", "--server", "gevent", "packages"),
         ("pypiserver", "pypiserver.*"),
         _get("/simple/", "/simple/thing-{n}/", "/packages/", "/packages/thing-1.0.tar.gz"),
         _packages,
@@ -193,12 +186,6 @@ APPS: dict[str, App] = {
         ("gunicorn", "-b", "127.0.0.1:{port}", "--threads", "4", "httpbin:app"),
         ("httpbin", "httpbin.*"),
         _httpbin,
-    ),
-    "devpi-server": App(
-        ("devpi-server", "--serverdir", "devpi", "--port", "{port}"),
-        ("devpi_server", "devpi_server.*"),
-        _get("/", "/+api", "/root/", "/user{n}/", "/root/+api"),
-        _devpi,
     ),
     "kinto": App(("pserve", "kinto.ini"), ("kinto", "kinto.*"), _records, _kinto, ready="/v1/"),
     "wagtail": App(

@@ -27,7 +27,7 @@ from tests.run.test_run import SERVERS, SHOP
 def test_workers_report_and_the_command_merges(redis_url: str, tmp_path: Path) -> None:
     options = ["--watch", SHOP, "--report-to", redis_url, "--report-to", "otel", "--report-to", "prometheus"]
     with started(SERVERS["uvicorn"][0], tmp_path, options) as server:
-        workers = server.all_workers(3)
+        workers = server.all_workers(4)
     done = subprocess.run(
         [str(BIN / "stateguard"), "report", redis_url, "--json"], capture_output=True, timeout=60
     )

@@ -20,8 +20,8 @@ GUNICORN = (
 )
 SERVERS: dict[str, tuple[tuple[str, ...], int]] = {
     "uvicorn": (
-        ("uvicorn", f"{SHOP}.asgi:app", "--workers", "3", "--port", "{port}", "--log-level", "warning"),
-        3,
+        ("uvicorn", f"{SHOP}.asgi:app", "--workers", "4", "--port", "{port}", "--log-level", "warning"),
+        4,
     ),
     "uvicorn-factory": (("uvicorn", "--factory", f"{SHOP}.asgi:factory", "--port", "{port}"), 1),
     "uvicorn-wsgi": (
@@ -91,7 +91,7 @@ def test_a_wrong_watch_is_said_and_the_service_starts(tmp_path: Path) -> None:
 def test_allow_and_threshold_reach_the_workers(tmp_path: Path) -> None:
     options = ["--watch", SHOP, "--allow", "tests.run.shop.state:HISTORY"]
     with started(SERVERS["uvicorn"][0], tmp_path, options) as server:
-        server.all_workers(3)
+        server.all_workers(4)
     assert "shared state" not in server.log
 
 
