@@ -88,7 +88,9 @@ def _all_floats(*parts: Iterable[Any]) -> bool:
 
 
 def _says_who(value: Any) -> bool:
-    """What a lock notes of its owner: taken or not, by which thread."""
+    """What a lock notes of its owner: taken or not, by which thread, which threads are waiting."""
+    if type(value) is list:
+        return len(value) <= TAKEN and all(is_a(one, threading.Thread) for one in list.copy(value))
     return value is None or type(value) is bool or is_a(value, threading.Thread)
 
 
