@@ -26,6 +26,7 @@ from stateguard.errors import ConfigError, SharedStateMutated
 from stateguard.leak import RequestInfo
 from stateguard.rating import Rater
 from stateguard.report.destinations import open_sinks
+from stateguard.report.sink import TakesFigures
 from stateguard.report.text import render_leak, render_summary
 from stateguard.request_data import RequestData
 from stateguard.scope import Scope, open_scope
@@ -90,6 +91,9 @@ class Guard:
             sinks += open_sinks(self.config.report_to)
             self.engine = Engine(self.config, self._make_judge, sinks)
             self.engine.allowances = self._allow.hits
+            for sink in sinks:
+                if isinstance(sink, TakesFigures):
+                    sink.watch_figures(_figures_of(self.engine))
             # Called for every step of every request: without a detour.
             self.begin, self.end = self.engine.begin, self.engine.end
         _guards.add(self)
@@ -365,6 +369,19 @@ class Guard:
         self._prefix = os.urandom(3).hex()
         if self.engine is not None:
             self.engine.after_fork()
+
+
+def _figures_of(engine: Engine) -> Callable[[], dict[str, float]]:
+    """What the guard costs, as numbers; holds on to no guard that is gone."""
+    known = weakref.ref(engine)
+
+    def ask() -> dict[str, float]:
+        found = known()
+        if found is None:
+            return {}
+        return {k: float(v) for k, v in found.stats().to_dict().items() if not isinstance(v, (str, bool))}
+
+    return ask
 
 
 def _restart_guards() -> None:

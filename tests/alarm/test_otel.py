@@ -30,7 +30,10 @@ class Seen:
         data = self.reader.get_metrics_data()
         if data is None:
             return {}
-        points = data.resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
+        (leaks,) = (
+            one for one in data.resource_metrics[0].scope_metrics[0].metrics if one.name == "stateguard.leaks"
+        )
+        points = leaks.data.data_points
         return {str(point.attributes["stateguard.leak.root"]): point.value for point in points}
 
     def spans(self) -> list[str]:
@@ -100,3 +103,18 @@ def test_hostile_texts_are_printable_and_bounded(seen: Seen) -> None:
 
 def test_without_an_sdk_nothing_happens() -> None:
     OpenTelemetry().leak(leak(), 1)
+
+
+def test_what_the_guard_costs_is_a_metric(seen: Seen) -> None:
+    guard = Guard(watch=["tests.alarm.state"], process=False, sinks=[seen.sink])
+    with guard.request("job"):
+        pass
+    data = seen.reader.get_metrics_data()
+    assert data is not None
+    found = {
+        one.name: one.data.data_points[0].value for one in data.resource_metrics[0].scope_metrics[0].metrics
+    }
+    guard.close()
+    assert found["stateguard.guard.requests"] == 1
+    assert found["stateguard.guard.seconds"] > 0
+    assert 0 < found["stateguard.guard.share"]

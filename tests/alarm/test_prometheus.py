@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
+from stateguard import Guard
 from stateguard.report.prometheus import Prometheus
 from tests.alarm.leaks import hostile, leak
 from tests.run.command import ROOT
@@ -77,3 +78,18 @@ def test_several_processes_add_up(tmp_path: Path) -> None:
     samples = _samples(registry)
     assert samples["app.HISTORY"] == 9
     assert sorted(samples.values()) == [3, 9]
+
+
+def test_what_guards_cost_is_a_metric() -> None:
+    registry = CollectorRegistry()
+    guards = [
+        Guard(watch=["tests.alarm.state"], process=False, sinks=[Prometheus(registry)]) for _ in range(2)
+    ]
+    with guards[0].request("job"):
+        pass
+    text = generate_latest(registry).decode()
+    for guard in guards:
+        guard.close()
+    assert 'stateguard_guard_requests{guard="1"} 1.0' in text
+    assert 'stateguard_guard_requests{guard="2"} 0.0' in text
+    assert "# HELP stateguard_guard_share Time spent looking as a share of request time" in text

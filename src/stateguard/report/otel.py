@@ -13,11 +13,14 @@ from opentelemetry import metrics, trace
 
 from stateguard._version import __version__
 from stateguard.attribution.request import current
+from stateguard.report.figures import FIGURES
 from stateguard.report.growth import Growth, label
 from stateguard.report.record import clip
 from stateguard.report.text import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
@@ -35,6 +38,18 @@ class OpenTelemetry:
             "stateguard.leaks", unit="{leak}", description="Changes of state that all requests share"
         )
         self._growth = Growth()
+        self._meter_provider = meter_provider
+
+    def watch_figures(self, ask: Callable[[], Mapping[str, float]]) -> None:
+        """Gauges ``stateguard.guard.share``, ``.seconds``, ``.nodes`` and so on, read when metrics are."""
+        meter = metrics.get_meter("stateguard", __version__, self._meter_provider)
+        for name in FIGURES:
+
+            def observe(options: object, name: str = name) -> list[metrics.Observation]:
+                value = ask().get(name)
+                return [] if value is None else [metrics.Observation(value)]
+
+            meter.create_observable_gauge(f"stateguard.guard.{name}", [observe], description=FIGURES[name])
 
     def leak(self, leak: Leak, seen: int) -> None:
         """One span event, and the counter."""

@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from prometheus_client import REGISTRY, Counter
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
+from stateguard.report.figures import FIGURES
 from stateguard.report.growth import Growth
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
     from prometheus_client import CollectorRegistry
 
     from stateguard.leak import Leak
@@ -33,6 +38,7 @@ class Prometheus:
                 "stateguard_leaks", "Changes of state that all requests share", LABELS, registry=registry
             )
         self._counter = counter
+        self._registry = registry
         self._growth = Growth()
 
     def leak(self, leak: Leak, seen: int) -> None:
@@ -41,5 +47,30 @@ class Prometheus:
         if grown:
             self._counter.labels(**labels).inc(grown)
 
+    def watch_figures(self, ask: Callable[[], Mapping[str, float]]) -> None:
+        """Gauges ``stateguard_guard_share`` and so on, one series per guard; not over several processes."""
+        figures = _figures.get(self._registry)
+        if figures is None:
+            figures = _figures[self._registry] = _Figures()
+            self._registry.register(figures)
+        figures.asks.append(ask)
+
     def close(self) -> None:
         """Counters stay: a scrape may be on its way."""
+
+
+class _Figures(Collector):
+    def __init__(self) -> None:
+        self.asks: list[Callable[[], Mapping[str, float]]] = []
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        now = [ask() for ask in self.asks]
+        for name, meaning in FIGURES.items():
+            family = GaugeMetricFamily(f"stateguard_guard_{name}", meaning, labels=["guard"])
+            for number, figures in enumerate(now, 1):
+                if name in figures:
+                    family.add_metric([str(number)], figures[name])
+            yield family
+
+
+_figures: WeakKeyDictionary[CollectorRegistry, _Figures] = WeakKeyDictionary()

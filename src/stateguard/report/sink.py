@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from stateguard.leak import Leak
 
@@ -32,3 +32,11 @@ class TakesAllowances(Protocol):
 
     def allowances(self, hits: Mapping[str, int]) -> None:
         """The process ends: what each entry of ``allow`` has let pass."""
+
+
+@runtime_checkable
+class TakesFigures(Protocol):
+    """A sink that also shows what the guard costs."""
+
+    def watch_figures(self, ask: Callable[[], Mapping[str, float]]) -> None:
+        """``ask`` gives the present :attr:`Guard.stats <stateguard.Guard.stats>` as numbers, or {}."""
