@@ -183,13 +183,15 @@ class Rater:
 
     @staticmethod
     def _is_ring(seen: Seen) -> bool:
-        """Whether elements came to one end of a full deque, and as many were pushed out at the other."""
+        """Whether elements came to one end of a full deque, and pushed out others at the other."""
         difference = seen.difference
         if difference is None or type(difference.node) is not deque:
             return False
         before, after, length = difference.before.values, difference.after.values, difference.node.maxlen
         if length is None or len(after) != length:
             return False
+        if len(before) == length and set(map(id, before)).isdisjoint(map(id, after)):
+            return True  # so much has come since the last look that nothing of it is left
         at = next((i for i, one in enumerate(before) if one is after[0]), None)
         kept = [] if at is None else before[at:]
         if kept and len(kept) < len(after) and all(map(is_, kept, after)):

@@ -53,7 +53,9 @@ def test_the_latest_of_something_in_a_limited_deque() -> None:
     assert _severity(lambda: ring.appendleft("w")) == {"low"}
     assert _severity(lambda: ring.extend(["y", "z"])) == {"low"}
     assert _severity(lambda: ring.__setitem__(2, "u")) == {"high"}
-    assert _severity(lambda: ring.extend("vwxyz")) == {"high"}, "nothing of it is left"
+    assert _severity(lambda: ring.extend("VWXYZ")) == {"low"}
+    assert _severity(lambda: ring.rotate(2)) == {"note"}
+    assert _severity(lambda: (ring.pop(), ring.pop(), ring.insert(1, "-"), ring.insert(1, "+"))) == {"high"}
 
 
 def test_a_flag_beside_a_lock() -> None:

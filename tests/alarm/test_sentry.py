@@ -20,6 +20,9 @@ from stateguard.report.sentry import Sentry
 from tests.alarm.leaks import hostile, leak
 from tests.run.command import ROOT
 
+# On 3.11, the SDK looks for Pyramid, which imports webob, which imports cgi.
+pytestmark = pytest.mark.filterwarnings("ignore:'cgi' is deprecated:DeprecationWarning")
+
 
 class _Endpoint(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
@@ -50,6 +53,7 @@ def events() -> Iterator[list[dict[str, Any]]]:
             attach_stacktrace=True,
             # They patch logging, threads and frameworks for good: not in the process of all other tests.
             default_integrations=False,
+            auto_enabling_integrations=False,
         )
         yield server.events  # type: ignore[attr-defined]
         sentry_sdk.get_client().close(timeout=2)
