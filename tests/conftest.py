@@ -13,8 +13,8 @@ import redis
 from tests.messages_api import Api
 from tests.redis_server import RedisServer
 
-# How closely the guard looks follows from what looking costs. On a slow or busy machine the usual budget would
-# put off looks that a test waits for: nearly all of the time is theirs, unless a test says otherwise.
+# How closely the guard looks follows from what looking costs. On a slow or busy machine the usual budget
+# would put off looks that a test waits for: nearly all of the time is theirs, unless a test says otherwise.
 os.environ.setdefault("STATEGUARD_BUDGET", "0.99")
 
 HAS_BROWSER = bool(shutil.which("chromium") or shutil.which("google-chrome"))
