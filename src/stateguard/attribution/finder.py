@@ -31,6 +31,9 @@ SECONDS = 60.0
 LINES = 200_000
 """Line events that one arming may cost before it gives up for the time being."""
 
+CLOCK_EVERY = 1_000
+"""Line events between two looks at the clock, for threads that never end a request."""
+
 SMALL = 150
 """Nodes up to which comparing everything after each line is cheap."""
 
@@ -53,6 +56,7 @@ class Finder:
         self._ledger = ledger
         self._look = look
         self._tracer: LineTracer | None = None
+        self._last: LineTracer | None = None
         self._positions: dict[int, Position | None] = {}
         self._files: frozenset[str] = frozenset()
         self._wanted: dict[str, int] = {}
@@ -93,7 +97,7 @@ class Finder:
         tracer, self.why_not = choose_tracer()
         if tracer is None:
             return
-        self._tracer = tracer
+        self._tracer = self._last = tracer
         self.armed = True
         tracer.add(self)
 
@@ -122,8 +126,8 @@ class Finder:
     def leave(self) -> None:
         """The stretch on this thread has ended, and what it changed is settled."""
         self._positions.pop(self._ledger.ident(), None)
-        if self._tracer is not None:
-            self._tracer.leave()
+        if self._last is not None:
+            self._last.leave()  # also where it has been disarmed while this stretch was running
 
     # -- lines -----------------------------------------------------------------------------------
 
@@ -131,16 +135,24 @@ class Finder:
         """Whether this is code of a watched module."""
         return code.co_filename in self._files
 
+    def here(self) -> bool:
+        """Whether a stretch is under way on this thread."""
+        return self._ledger.here()
+
     def line_event(self, frame: FrameType, line: int | None) -> None:
         """The line in flight on this thread ends here: look, then note the next one."""
         if not self.traces(frame.f_code):
             return
+        if self.mode == "auto":
+            # Code outside of requests pays for its events as well: a loop of its own, or a whole test suite,
+            # must not be traced for as long as no request comes along to look at the time.
+            self._left -= 1
+            if self._left <= 0 or (not self._left % CLOCK_EVERY and time.monotonic() >= self._until):
+                self.disarm()
+                return
         thread = self._ledger.ident()
         if thread not in self._positions:
             if not self._ledger.here():
-                # Code outside of requests pays for its events as well: a loop of its own, or a whole test
-                # suite, must not be traced for as long as no request comes along to look at the time.
-                self._spend()
                 return
             self._positions[thread] = None
         if self._ledger.crowded or may_write(self._positions[thread]):
@@ -153,13 +165,6 @@ class Finder:
             self._positions[thread] = caller(frame.f_back, self.traces)
         else:
             self._positions[thread] = Position(frame.f_code, line)
-        self._spend()
-
-    def _spend(self) -> None:
-        if self.mode == "auto" and self.armed:
-            self._left -= 1
-            if self._left <= 0:
-                self.disarm()
 
     def alibi(self, thread: int) -> bool:
         """Whether the line in flight on a thread rules out that it wrote anything."""

@@ -34,6 +34,10 @@ class LineListener(Protocol):
         """Whether the guard wants to hear of this code."""
         ...
 
+    def here(self) -> bool:
+        """Whether a stretch of the guard's is under way on this thread."""
+        ...
+
     def line_event(self, frame: FrameType, line: int | None) -> None:
         """``frame`` begins ``line``, or is about to leave (``None``)."""
         ...

@@ -49,8 +49,8 @@ class SettraceTracer:
             sys.settrace(self._call)
 
     def leave(self) -> None:
-        """Trace this thread no more."""
-        if getattr(sys.gettrace(), "__self__", None) is self:
+        """Trace this thread no more, unless another guard has a stretch under way here."""
+        if self._mine(sys.gettrace()) and not any(listener.here() for listener in self._listeners):
             sys.settrace(None)
 
     def relay(self, frame: FrameType, event: str) -> bool:
@@ -65,7 +65,12 @@ class SettraceTracer:
                 listener.line_event(frame, None if event == "return" else frame.f_lineno)
         return wanted
 
+    def _mine(self, function: Any) -> bool:
+        return getattr(function, "__self__", None) is self
+
     def _call(self, frame: FrameType, event: str, arg: Any) -> Any:
+        if not self._listeners:
+            return self._withdraw(frame)
         wanted = False
         for listener in self._listeners:
             if listener.traces(frame.f_code):
@@ -75,6 +80,8 @@ class SettraceTracer:
         return self._line if wanted else None
 
     def _line(self, frame: FrameType, event: str, arg: Any) -> Any:
+        if not self._listeners:
+            return self._withdraw(frame)
         if event == "line":
             for listener in self._listeners:
                 listener.line_event(frame, frame.f_lineno)
@@ -82,6 +89,15 @@ class SettraceTracer:
             for listener in self._listeners:
                 listener.line_event(frame, None)
         return self._line
+
+    def _withdraw(self, frame: FrameType) -> None:
+        """The last listener has gone while this thread was inside a stretch: leave nothing behind here."""
+        self.leave()
+        above: FrameType | None = frame
+        while above is not None:
+            if self._mine(above.f_trace):
+                above.f_trace = None
+            above = above.f_back
 
 
 tracer = SettraceTracer()
