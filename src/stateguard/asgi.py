@@ -100,6 +100,8 @@ class StateGuardMiddleware:
         kind = scope.get("type")
         if kind not in ("http", "websocket") or guard.mode == "off":
             if kind == "lifespan" and guard.mode == "on":
+                if guard.engine is not None and guard.engine.watcher is not None:
+                    guard.engine.follow(None)  # what starts up may leave tasks and timers behind
                 return await self._served(scope, receive, _after_startup(send, guard))
             return await (self._served if kind == "lifespan" else self.app)(scope, receive, send)
         exchange = _exchange(scope)

@@ -12,7 +12,7 @@ import threading
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
-from stateguard.attribution import asyncio_tasks, greenlets, trio_tasks
+from stateguard.attribution import asyncio_tasks, finalizers, greenlets, pieces, signals, trio_tasks
 from stateguard.attribution.finder import Finder
 from stateguard.attribution.handover import follow_threads
 from stateguard.attribution.ledger import Ledger
@@ -83,6 +83,7 @@ class Engine:
         self.watcher.check_patterns()
         self.ledger = Ledger()
         self.finder = Finder(config.locate, self.ledger, self._look_at_line, config.budget >= 1)
+        self.ledger.hear(self.finder.heard)
         self.active: dict[int, GuardedRequest] = {}
         """The requests being served."""
         self.failures: dict[str, int] = {}
@@ -126,7 +127,11 @@ class Engine:
     def baseline_taken(self, watcher: Watcher) -> None:
         """There is something to compare with."""
         watcher.complete()
-        self.finder.start(watcher.members(), len(watcher.graph))
+        members = watcher.members()
+        self.finder.start(members, len(watcher.graph))
+        self.ledger.collections.note(finalizers.possible(members))
+        pieces.watch(watcher.table.watches)
+        follow_threads()
         self.pace.expect(watcher.graph.cost)
         watcher.graph.portion = None if self.pace.fixed else AT_ONCE
         self._slow_down()
@@ -152,6 +157,7 @@ class Engine:
     def close(self) -> None:
         """Stop looking, and hold on to nothing."""
         self.baseline.stop()
+        self.ledger.collections.note(False)
         with self.turn.lock:
             self.ledger.clear()
             self.active.clear()
@@ -159,6 +165,7 @@ class Engine:
             self._since.clear()
             self._sliced.clear()
             if self.watcher is not None:
+                pieces.unwatch(self.watcher.table.watches)
                 self.watcher.stop()
             self.watcher = None
             self.finder.disarm()
@@ -266,7 +273,7 @@ class Engine:
             self.pace.slicing = True
             self._slow_down()
 
-    def begin(self, request: GuardedRequest) -> None:
+    def begin(self, request: GuardedRequest, last: bool = False) -> None:
         """A stretch of work for ``request`` begins on this thread."""
         if self.watcher is None:
             return
@@ -288,22 +295,27 @@ class Engine:
             if self.looking:
                 return  # a finalizer that ran while the engine was looking
             self._look(brief=True)
-            self.ledger.push(request)
-            _suspect(self._window, request)
-            if self.finder.armed:
-                self.finder.enter()
+            again = not last and bool(self.turn.discarded)
+            if not again:
+                self.ledger.push(request)
+                _suspect(self._window, request)
+                if self.finder.armed:
+                    self.finder.enter()
         finally:
             lock.release()
         if self.turn.discarded:
             self.turn.let_go()
+            if again:  # what was finalized just now is not this stretch's doing
+                self.begin(request, last=True)
+                return
         if self._greenlets:
             greenlets.entered(request)
         if self.reporter.pending:
             self._flush()
 
-    def end(self, request: GuardedRequest) -> None:
+    def end(self, request: GuardedRequest, last: bool = False) -> None:
         """The stretch has ended: whatever differs is on the account of those that were running."""
-        if self._greenlets:
+        if self._greenlets and not last:
             greenlets.left(request)
         if self.watcher is None:
             return
@@ -320,17 +332,24 @@ class Engine:
             self.ledger.pop(request)
             return
         try:
+            again = False
             try:
                 if not self.looking:
                     self._look()
+                    again = not last and bool(self.turn.discarded)
             finally:  # a signal handler may have raised
-                self.ledger.pop(request)
-                if not self.ledger.here():
-                    self.finder.leave()
+                if not again:
+                    self.ledger.pop(request)
+                    if not self.ledger.here():
+                        self.finder.leave()
         finally:
             lock.release()
         if self.turn.discarded:
-            self.turn.let_go()
+            try:
+                self.turn.let_go()
+            finally:
+                if again:  # what was finalized just now is this stretch's doing
+                    self.end(request, last=True)
         if self.reporter.pending:
             self._flush()
 
@@ -388,8 +407,8 @@ class Engine:
         request.active = False
         self.active.pop(id(request), None)
 
-    def follow(self, request: GuardedRequest) -> None:
-        """Follow the tasks that ``request`` will start."""
+    def follow(self, request: GuardedRequest | None) -> None:
+        """Follow the tasks that ``request`` will start, and what else the loop that runs here is given."""
         if asyncio_tasks.followed():
             return
         try:
@@ -465,7 +484,6 @@ class Engine:
                 self._look_at_slice()
             return
         hot = slicing or (not thorough if line else brief and not strict)
-        self.ledger.about_to_look(full=not hot)
         try:
             self.looking = True
             self.ledger.about_to_look(full=not hot)
@@ -543,7 +561,7 @@ class Engine:
             self.looking = False
             self.tally.look(self.pace.deep_spent(started))
 
-    def _look_at_line(self) -> None:
+    def _look_at_line(self, last: bool = False) -> None:
         """A line has ended on a traced thread."""
         lock = self.turn.take(PATIENCE) if self.watcher is not None else None
         if lock is None:
@@ -556,6 +574,8 @@ class Engine:
             lock.release()
         if self.turn.discarded:
             self.turn.let_go()
+            if not last:  # what was finalized just now is the doing of the line that has ended
+                self._look_at_line(last=True)
 
     def _witness_residue(self) -> None:
         if self.watcher is not None and self.watcher.graph.locals and self.finder.armed:
@@ -588,6 +608,10 @@ class Engine:
         watcher = self.watcher
         if watcher is not None and len(candidates) == 1 and not unproven:
             unproven = self.ledger.outsiders(watcher.table.watches, full)
+            if not unproven and signals.on_main_thread(self.ledger.blamed[0]):
+                doubtful = [one for one in seen if signals.may_have_written(one.path, watcher.table.watches)]
+                self._judge_and_record(doubtful, candidates, unproven=True)
+                seen = [one for one in seen if not any(one is other for other in doubtful)]
         self._judge_and_record(seen, candidates, unproven)
 
     def _judge_and_record(

@@ -34,7 +34,7 @@ def handler(wait):
 def state():
     module = types.ModuleType(MODULE)
     sys.modules[MODULE] = module
-    exec(SOURCE, module.__dict__)
+    exec(compile(SOURCE, "outside_state.py", "exec"), module.__dict__)
     yield module
     del sys.modules[MODULE]
 

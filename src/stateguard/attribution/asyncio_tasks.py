@@ -1,19 +1,30 @@
 """Tasks on asyncio loops (uvloop included): a task factory that puts a request's tasks on its account.
 
-Set on each loop at its first guarded request, around the factory that is there; eager tasks keep working.
+Set on each loop at its first guarded request, or when the application starts up, around the factory that is
+there; eager tasks keep working. Tasks and callbacks of the application that work for no request are noted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import weakref
+from _thread import get_ident
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from stateguard.attribution.driven import DrivenCoroutine
-from stateguard.attribution.request import current
+from stateguard.attribution import pieces
+from stateguard.attribution.driven import Abandoned, DrivenCoroutine
+from stateguard.attribution.handover import Handed
+from stateguard.attribution.request import GuardedRequest, current
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_SERVERS = ("uvicorn", "hypercorn", "daphne", "granian")
+"""Servers that may start one request's task in the context of another, which it then does not work for."""
+
+_CALLS = {"call_soon": 0, "call_soon_threadsafe": 0, "call_later": 1, "call_at": 1}
+"""The methods of a loop that take a callback, and its position."""
 
 
 class _Factory:
@@ -22,17 +33,67 @@ class _Factory:
     def __init__(self, previous: Callable[..., Any] | None) -> None:
         self.previous = previous
         self.active = True
+        self.unseen: weakref.WeakSet[Any] = weakref.WeakSet()
+        """Tasks whose steps are not noted: those of servers and frameworks."""
+        self.earlier: set[Any] = set()
+        """Tasks that were there before, until they end."""
 
     def __call__(self, loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> Any:
+        seen = False
         if self.active:
             context = options.get("context")
             # Tasks run in a copy of the starter's context, unless they are given another one.
             request = current.get() if context is None else context.get(current)
             if request is not None and request.guard.watcher is not None:
-                coro = DrivenCoroutine(coro, request)
+                if type(coro).__name__ == "async_generator_athrow":  # has no public name
+                    coro, seen = Abandoned(coro, request), True
+                elif _works_for(coro, request):
+                    coro, seen = DrivenCoroutine(coro, request), True
+            if not seen and pieces.may_run_watched(coro):
+                coro, seen = DrivenCoroutine(coro, None), True
         if self.previous is not None:
-            return self.previous(loop, coro, **options)
-        return asyncio.Task(coro, loop=loop, **options)
+            task = self.previous(loop, coro, **options)
+        else:
+            task = asyncio.Task(coro, loop=loop, **options)
+        if self.active and not seen:
+            with suppress(TypeError):  # a factory may make what it likes
+                self.unseen.add(task)
+        return task
+
+    def remember(self, tasks: set[Any]) -> None:
+        """These tasks were there before: note when they end."""
+        for task in tasks:
+            self.earlier.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: Any) -> None:
+        pieces.begin()
+        self.earlier.discard(task)
+        pieces.end()
+
+    def suspended(self, watched: Callable[[object], bool]) -> bool:
+        """Whether one of the tasks whose steps are not noted has watched code in it, or may have had."""
+        try:
+            tasks = [task for task in self.unseen if not task.done()]
+            earlier = list(self.earlier)
+        except RuntimeError:  # the loop's thread has started one meanwhile
+            return True
+        if any(task.done() for task in earlier):
+            return True
+        tasks += earlier
+        return any(pieces.awaits_watched(task.get_coro(), watched) for task in tasks)
+
+
+def _works_for(coro: Any, request: GuardedRequest) -> bool:
+    """Whether a task that starts in a request's context works for it.
+
+    Servers start the next request on a connection in a copy of the context of the previous one.
+    """
+    if not request.active and not request.guard.engine.ledger.holds(request):
+        return False
+    frame = getattr(coro, "cr_frame", None)
+    module = None if frame is None else frame.f_globals.get("__name__")
+    return not (type(module) is str and module.partition(".")[0] in _SERVERS)
 
 
 _loops: weakref.WeakKeyDictionary[Any, _Factory] = weakref.WeakKeyDictionary()
@@ -57,10 +118,47 @@ def follow_tasks() -> bool:
     known = _loops.get(loop)
     if known is None or not known.active:
         factory = _Factory(loop.get_task_factory())
+        with suppress(RuntimeError):
+            factory.remember(asyncio.all_tasks(loop))
         loop.set_task_factory(factory)
         _loops[loop] = factory
+        if _note_callbacks(loop):
+            pieces.oversee(get_ident(), _overseer(weakref.ref(loop), factory))
     _newest = weakref.ref(loop)
     return True
+
+
+def _overseer(loop: weakref.ref[Any], factory: _Factory) -> Callable[[Callable[[object], bool]], bool]:
+    def suspended(watched: Callable[[object], bool]) -> bool:
+        running = loop()
+        # A thread whose loop has stopped runs anything.
+        return running is None or not running.is_running() or factory.suspended(watched)
+
+    return suspended
+
+
+def _note_callbacks(loop: Any) -> bool:
+    """Note callbacks of the application as pieces of code outside any request; whether that can be done."""
+    try:
+        for name, position in _CALLS.items():
+            setattr(loop, name, _noting(getattr(loop, name), position))
+    except AttributeError:  # a loop without attributes of its own
+        return False
+    for handle in (*getattr(loop, "_ready", ()), *getattr(loop, "_scheduled", ())):  # given to it before
+        callback: Any = getattr(handle, "_callback", None)
+        if pieces.may_write(callback):
+            handle._callback = Handed(callback, None)
+    return True
+
+
+def _noting(schedule: Callable[..., Any], position: int) -> Callable[..., Any]:
+    def scheduling(*args: Any, **options: Any) -> Any:
+        if len(args) > position and pieces.may_write(args[position]):
+            callback = Handed(args[position], None)
+            args = (*args[:position], callback, *args[position + 1 :])
+        return schedule(*args, **options)
+
+    return scheduling
 
 
 def unfollow_tasks() -> None:
@@ -71,4 +169,10 @@ def unfollow_tasks() -> None:
         factory.active = False
         if not loop.is_closed() and loop.get_task_factory() is factory:
             loop.set_task_factory(factory.previous)
+        for name in _CALLS:
+            if getattr(vars(loop).get(name), "__code__", None) is _SCHEDULING:
+                delattr(loop, name)
         del _loops[loop]
+
+
+_SCHEDULING = _noting(print, 0).__code__

@@ -9,16 +9,21 @@ from __future__ import annotations
 from collections.abc import Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
+from stateguard.attribution import pieces
+
 if TYPE_CHECKING:
     from stateguard.attribution.request import GuardedRequest
 
 
 class DrivenCoroutine(Coroutine[Any, Any, Any]):
-    """Wraps a coroutine (or a generator that a loop accepts as one) for one request and those around it."""
+    """Wraps a coroutine (or a generator that a loop accepts as one) for one request and those around it.
 
-    def __init__(self, coroutine: Any, request: GuardedRequest) -> None:
+    For no request: each step is noted as a piece of code outside any.
+    """
+
+    def __init__(self, coroutine: Any, request: GuardedRequest | None) -> None:
         self._coroutine = coroutine
-        self._requests = request.chain()
+        self._requests = [] if request is None else request.chain()
 
     def send(self, value: Any) -> Any:
         """One step."""
@@ -55,13 +60,44 @@ class DrivenCoroutine(Coroutine[Any, Any, Any]):
         return repr(self._coroutine)
 
 
+class Abandoned(DrivenCoroutine):
+    """The end of an asynchronous generator that was found abandoned: whose it was is not known.
+
+    The loop runs it in the context of whoever was running when the collector or the last reference let go.
+    """
+
+    def send(self, value: Any) -> Any:
+        """One step, on the account of a request that is suspected and no more."""
+        return self._doubtfully(self._coroutine.send, value)
+
+    def throw(self, *error: Any) -> Any:
+        """Likewise."""
+        return self._doubtfully(self._coroutine.throw, *error)
+
+    def _doubtfully(self, step: Any, *args: Any) -> Any:
+        begin(self._requests)
+        ledgers = [request.guard.engine.ledger for request in self._requests]
+        for ledger in ledgers:
+            ledger.doubt(True)
+        try:
+            return step(*args)
+        finally:
+            end(self._requests)
+            for ledger in ledgers:
+                ledger.doubt(False)
+
+
 def begin(requests: list[GuardedRequest]) -> None:
-    """A stretch begins, for the request of every guard involved."""
+    """A stretch begins, for the request of every guard involved; a piece, if there is none."""
+    if not requests:
+        pieces.begin()
     for request in requests:
         request.guard.begin(request)
 
 
 def end(requests: list[GuardedRequest]) -> None:
     """The stretch ends, innermost guard first."""
+    if not requests:
+        pieces.end()
     for request in reversed(requests):
         request.guard.end(request)

@@ -60,6 +60,7 @@ class Finder:
         self._positions: dict[int, Position | None] = {}
         self._files: frozenset[str] = frozenset()
         self._wanted: dict[str, int] = {}
+        self._outside = 0
         self._left = 0
         self._until = 0.0
         self._frame: tuple[int, FrameType] | None = None
@@ -97,6 +98,7 @@ class Finder:
         tracer, self.why_not = choose_tracer()
         if tracer is None:
             return
+        self._outside += 1  # nothing is known of the time before
         self._tracer = self._last = tracer
         self.armed = True
         tracer.add(self)
@@ -153,6 +155,7 @@ class Finder:
         thread = self._ledger.ident()
         if thread not in self._positions:
             if not self._ledger.here():
+                self._outside += 1
                 return
             self._positions[thread] = None
         if self._ledger.crowded or may_write(self._positions[thread]):
@@ -165,6 +168,10 @@ class Finder:
             self._positions[thread] = caller(frame.f_back, self.traces)
         else:
             self._positions[thread] = Position(frame.f_code, line)
+
+    def heard(self) -> int:
+        """How many events there were on threads without a stretch; -1 if not all threads are followed."""
+        return self._outside if self._tracer is not None and self._tracer.everywhere else -1
 
     def alibi(self, thread: int) -> bool:
         """Whether the line in flight on a thread rules out that it wrote anything."""

@@ -9,10 +9,12 @@ endpoints of Starlette, which all end in one of these.
 from __future__ import annotations
 
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+from stateguard.attribution import outsiders
 from stateguard.attribution.driven import begin, end
 from stateguard.attribution.request import GuardedRequest, current
 
@@ -23,25 +25,26 @@ _MARK = "_stateguard_original"
 
 
 def handed(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function``, run on the account of the request that is current now; itself if there is none."""
-    request = current.get()
-    if type(function) is _Handed:
+    """``function``, run on the account of the request that is current now, or as a piece of no request."""
+    if type(function) is Handed:
         return function  # one pool on top of another
-    if request is None or request.guard.watcher is None:
+    request = current.get()
+    if request is not None and request.guard.watcher is None:
         return function
-    return _Handed(function, request)
+    return Handed(function, request)
 
 
-class _Handed:
-    """A callable on its way to a worker thread."""
+class Handed:
+    """A callable on its way to a worker thread, or to an event loop."""
 
     __slots__ = ("function", "requests")
 
-    def __init__(self, function: Callable[..., Any], request: GuardedRequest) -> None:
+    def __init__(self, function: Callable[..., Any], request: GuardedRequest | None) -> None:
         self.function = function
-        self.requests = request.chain()
+        self.requests = [] if request is None else request.chain()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it, as one stretch of each guard's request or as one piece."""
         begin(self.requests)
         held = [request.guard.engine.residue() for request in self.requests]
         try:
@@ -74,6 +77,16 @@ def _wrap_submit(original: Any) -> Any:
 
     setattr(submit, _MARK, original)
     return submit
+
+
+def _wrap_start(original: Any) -> Any:
+    @wraps(original)
+    def start(self: threading.Thread) -> None:
+        outsiders.thread_started()
+        original(self)
+
+    setattr(start, _MARK, original)
+    return start
 
 
 def _wrap_backend(original: Any) -> Any:
@@ -111,6 +124,7 @@ def follow_threads() -> None:
     """Follow work into threads; cheap to call again, which takes in what has been imported since."""
     if not _undo:
         _replace(ThreadPoolExecutor, "submit", _wrap_submit)
+        _replace(threading.Thread, "start", _wrap_start)
     for module, owner, name, make in _POINTS:
         if module in _loaded or module not in sys.modules:
             continue

@@ -14,7 +14,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from stateguard.attribution.clocks import Clocks
-from stateguard.attribution.outsiders import Outsiders
+from stateguard.attribution.finalizers import Collections
+from stateguard.attribution.grip import NOISE, Grip
+from stateguard.attribution.outsiders import TOLERANCE, Outsiders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,13 +43,16 @@ class Ledger:
 
     __slots__ = (
         "_clocks",
+        "_doubtful",
         "_earlier",
         "_earlier_full",
+        "_grip",
         "_latest",
         "_latest_full",
         "_outsiders",
         "_stacks",
         "blamed",
+        "collections",
         "ident",
         "moment",
     )
@@ -56,7 +61,10 @@ class Ledger:
         self.ident = _thread_identity()
         self._stacks: dict[int, list[GuardedRequest]] = {}
         self._clocks = Clocks()
+        self._grip = Grip(self.ident)
         self._outsiders = Outsiders(self.ident)
+        self._doubtful: set[int] = set()
+        self.collections = Collections()
         self._latest: dict[int, int] = {}
         self._earlier: dict[int, int] = {}
         self._latest_full: dict[int, int] = {}
@@ -104,6 +112,8 @@ class Ledger:
         others = len(self._stacks) > 1 or (self._stacks and not self.here())
         self._latest = self._clocks.read(self._stacks) if others else {}
         self._outsiders.about_to_look(full)
+        self._grip.about_to_look(full, others or self._outsiders.crowded)
+        self.collections.about_to_look(full)
         if full:
             self._earlier_full = self._latest_full
             self._latest_full = self._latest
@@ -120,9 +130,10 @@ class Ledger:
             return _able(next(iter(self._stacks.values())))
         now = self._clocks.read(self._stacks)
         me = self.ident()
+        noise = NOISE if self._grip.kept(full) else 0
         found: dict[int, GuardedRequest] = {}
         for thread, stack in self._stacks.items():
-            still = thread in now and earlier.get(thread) == now[thread]
+            still = thread in now and thread in earlier and now[thread] - earlier[thread] <= noise
             if (still and thread != me) or (alibi is not None and alibi(thread)):
                 self.blamed.remove(thread)
                 continue
@@ -131,7 +142,25 @@ class Ledger:
 
     def outsiders(self, watched: Callable[[object], bool], full: bool = False) -> bool:
         """Whether watched code outside any request may have written what the comparison has just shown."""
-        return self._outsiders.may_have_run(self._stacks, watched, full)
+        if not self._doubtful.isdisjoint(self.blamed) or self.collections.may_have_finalized(full):
+            return True
+        tolerance = NOISE if self._grip.kept(full) else TOLERANCE
+        return self._outsiders.may_have_run(self._stacks, watched, full, tolerance)
+
+    def hear(self, heard: Callable[[], int]) -> None:
+        """``heard`` counts the events of watched code on threads without a stretch; -1 if it cannot."""
+        self._outsiders.heard = heard
+
+    def doubt(self, begins: bool) -> None:
+        """What this thread's stretch seems to do is not its request's doing from here on; or is again."""
+        if begins:
+            self._doubtful.add(self.ident())
+        else:
+            self._doubtful.discard(self.ident())
+
+    def holds(self, request: GuardedRequest) -> bool:
+        """Whether a stretch of ``request`` is under way on this thread."""
+        return request in self._stacks.get(self.ident(), ())
 
     def here(self) -> bool:
         """Whether a stretch is under way on this thread."""
@@ -149,5 +178,6 @@ class Ledger:
     def clear(self) -> None:
         """Forget everything: after a fork nobody is running."""
         self._stacks.clear()
+        self._doubtful.clear()
         self._latest, self._earlier = {}, {}
         self._latest_full, self._earlier_full = {}, {}

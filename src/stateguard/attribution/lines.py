@@ -47,6 +47,8 @@ class LineTracer(Protocol):
     """One way of hearing of lines. Listeners come and go; with the last one gone, no trace is left."""
 
     name: str
+    everywhere: bool
+    """Whether it reports watched code on all threads, not only inside stretches."""
 
     def unavailable(self) -> str | None:
         """Why this tracer cannot be used now, in words; ``None`` if it can."""
@@ -172,4 +174,4 @@ def watched_files(modules: dict[str, Any]) -> frozenset[str]:
         for value in list(members.values()):
             if type(value) is FunctionType and value.__module__ == members.get("__name__"):
                 files.add(value.__code__.co_filename)
-    return frozenset(files)
+    return frozenset(files - {"<string>", "<stdin>"})  # what anybody's code goes by that has no file

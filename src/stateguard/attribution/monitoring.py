@@ -21,6 +21,7 @@ class MonitoringTracer:
     """Takes a free tool id while somebody listens, and gives it back."""
 
     name = "sys.monitoring"
+    everywhere = True
 
     def __init__(self) -> None:
         self._listeners: tuple[LineListener, ...] = ()

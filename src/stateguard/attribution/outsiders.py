@@ -1,74 +1,175 @@
 """Whether code outside every request may have run: background loops, timers, code around the guard.
 
-A request that runs alone among requests is not alone in its process. Before it is accused, what else runs
-watched code is looked for: this thread, where it works for no request; threads that go round in a loop of
-watched code; threads that have ended since the comparison before.
+A request that runs alone among requests is not alone in its process. Before it is accused, every other thread
+must have an alibi: it has used no processor time since the comparison before, or it is one of those of which
+it is known what they run.
 """
 
 from __future__ import annotations
 
-import dis
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from stateguard.attribution import pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
-    from types import CodeType, FrameType
 
 TOLERANCE = 2_000
 """Nanoseconds by which the process's clock less the thread's own may seem to move while no other thread
 runs: they are not read at the same instant. A thread that wakes and takes the interpreter lock needs more."""
 
-DEPTH = 60
-"""Frames of a stack that are searched for watched code."""
+UNEXPLAINED = 10_000
+"""Nanoseconds of the process's time that may seem to be nobody's: the clocks are not read at one instant."""
+
+MANY = 128
+"""Threads beyond which the clock of each is not read: then nobody has an alibi unless all were still."""
+
+
+class _Known(NamedTuple):
+    """One thread, as it was before a comparison."""
+
+    ident: int
+    used: int
+    """Processor time in nanoseconds; -1 where it cannot be read."""
+    piece: int
+    """The latest piece of application code that had begun on it outside any request."""
+
+
+class _Reading(NamedTuple):
+    """All threads, as they were before a comparison."""
+
+    thread: int = 0
+    """The one that read."""
+    threads: int = 0
+    started: int = 0
+    heard: int = -1
+    """Events of watched code on threads without a stretch that a tracer had reported; -1 without a tracer."""
+    rest: int = 0
+    """Processor time of all threads but the reading one."""
+    total: int = 0
+    """Processor time of the whole process."""
+    known: dict[int, _Known] = {}
+    """By native identity, which is not given to the next thread at once."""
 
 
 class Outsiders:
     """Keeps the readings of one guard. The caller holds the guard's lock."""
 
-    __slots__ = ("_before", "_before_full", "_ident", "_now", "_now_full")
+    __slots__ = ("_before", "_before_full", "_ident", "_now", "_now_full", "heard")
 
     def __init__(self, ident: Callable[[], int]) -> None:
         self._ident = ident
-        self._before = self._now = (0, 0, 0)
-        self._before_full = self._now_full = (0, 0, 0)
+        self.heard: Callable[[], int] = lambda: -1
+        """How many events of watched code a tracer of all threads has reported outside stretches."""
+        self._before = self._now = _Reading()
+        self._before_full = self._now_full = _Reading()
 
     def about_to_look(self, full: bool = True) -> None:
         """To be called before each comparison of state, ``full`` or of its hot part."""
         self._before = self._now
-        threads = _threads()
-        # One thread now and one at the next comparison: what ran in between was started by that thread.
-        self._now = (self._ident(), threads, _rest() if threads > 1 else 0)
+        self._now = self._read()
         if full:
             self._before_full, self._now_full = self._now_full, self._now
 
+    @property
+    def crowded(self) -> bool:
+        """Whether there was more than one thread before the comparison."""
+        return self._now.threads > 1
+
+    def _read(self) -> _Reading:
+        me, threads = self._ident(), _threads()
+        if len(threads) == 1:
+            # One thread now and one at the next comparison: what ran in between was started by that thread.
+            return _Reading(me, 1)
+        rest, last = _rest(), self._now
+        if last.thread == me and last.threads == len(threads) and rest - last.rest <= TOLERANCE:
+            return last  # nobody else has run since
+        known = {}
+        total = time.process_time_ns()
+        if len(threads) <= MANY:
+            latest = pieces.latest
+            for ident, thread in threads.items():
+                native = getattr(thread, "native_id", None)
+                if native is not None:
+                    known[native] = _Known(ident, _used(native), latest.get(ident, 0))
+        return _Reading(me, len(threads), _started.total, self.heard(), rest, total, known)
+
     def may_have_run(
-        self, busy: Container[int], watched: Callable[[object], bool], full: bool = False
+        self,
+        busy: Container[int],
+        watched: Callable[[object], bool],
+        full: bool = False,
+        tolerance: int = TOLERANCE,
     ) -> bool:
-        """Whether watched code that works for none of the ``busy`` threads' requests may have run.
+        """Whether application code that works for none of the ``busy`` threads' requests may have run.
 
         The time meant is that since the comparison before, the ``full`` one before if so asked. ``watched``
-        tells whether a module's name is one of the watched.
+        tells whether a module's name is one of the watched, ``tolerance`` how many nanoseconds of processor
+        time prove nothing.
         """
         me = self._ident()
         if me not in busy:
             return True  # this thread itself has run, on its way to here
-        thread, threads, rest = self._before_full if full else self._before
-        if thread == me and (_threads() == 1 if threads == 1 else _rest() - rest <= TOLERANCE):
+        before = self._before_full if full else self._before
+        threads = _threads()
+        if before.thread == me and (
+            len(threads) == 1 if before.threads == 1 else _rest() - before.rest <= TOLERANCE
+        ):
             return False
-        if thread and _threads() < threads:
+        # A tracer that hears of all threads: what it has not heard of, watched code has not done.
+        silent = before.heard >= 0 and before.heard == self.heard()
+        frames = sys._current_frames()
+        left = set(before.known)
+        came = 0
+        unexplained = time.process_time_ns() - before.total
+        for ident, thread in threads.items():
+            native = getattr(thread, "native_id", None)
+            then = before.known.get(native) if native is not None else None
+            frame = frames.pop(ident, None)
+            if then is None:
+                came += 1
+            else:
+                left.discard(native)
+                used = _used(native) - then.used
+                unexplained -= used
+            if ident == me or ident in busy:
+                continue
+            if then is not None and then.used >= 0 and used <= tolerance:
+                continue
+            if silent and not pieces.in_watched_code(frame, watched):
+                continue
+            if not pieces.idle(ident, thread, frame, 0 if then is None else then.piece, watched):
+                return True
+        # Those that have ended, and those that began and ended meanwhile.
+        if silent:
+            return False
+        vanished = bool(left) or (before.threads > 1 and _started.total - before.started > came)
+        if vanished:
             return True
-        return any(
-            other not in busy and _goes_round(frame, watched)
-            for other, frame in sys._current_frames().items()
-        )
+        # Threads that began without the module `threading` have no clock that can be read safely.
+        return unexplained > max(tolerance, UNEXPLAINED) and any(ident not in busy for ident in frames)
 
 
-def _threads() -> int:
-    # Not threading.active_count, which takes a lock.
-    return len(getattr(threading, "_active", ()))
+class _Started:
+    """How many threads have been started. Counted while a guard is on."""
+
+    total = 0
+
+
+_started = _Started()
+
+
+def thread_started() -> None:
+    """A thread is being started."""
+    _started.total += 1
+
+
+def _threads() -> dict[int, Any]:
+    """The running threads by identity. Not ``threading.enumerate``, which takes a lock."""
+    return dict(getattr(threading, "_active", ()))
 
 
 def _rest() -> int:
@@ -76,30 +177,14 @@ def _rest() -> int:
     return time.process_time_ns() - time.thread_time_ns()
 
 
-def _goes_round(frame: FrameType | None, watched: Callable[[object], bool]) -> bool:
-    """Whether watched code on this stack is inside a loop: it may have been anywhere in it a moment ago."""
-    depth = 0
-    while frame is not None and depth < DEPTH:
-        if watched(frame.f_globals.get("__name__")) and any(
-            start <= frame.f_lasti <= end for start, end in _loops(frame.f_code)
-        ):
-            return True
-        frame, depth = frame.f_back, depth + 1
-    return False
+def _used(native: int | None) -> int:
+    """Processor time of the thread that the system knows by that number; -1 where that is not to be had.
 
-
-_known: dict[CodeType, tuple[tuple[int, int], ...]] = {}
-
-
-def _loops(code: CodeType) -> tuple[tuple[int, int], ...]:
-    """The first and last offset of each loop."""
-    found = _known.get(code)
-    if found is None:
-        if len(_known) > 1024:
-            _known.clear()
-        found = _known[code] = tuple(
-            (jump.argval, jump.offset)
-            for jump in dis.get_instructions(code)
-            if "JUMP" in jump.opname and type(jump.argval) is int and jump.argval < jump.offset
-        )
-    return found
+    Safe for a thread that has ended, which ``time.pthread_getcpuclockid`` is not.
+    """
+    if native is None or sys.platform != "linux":
+        return -1
+    try:
+        return time.clock_gettime_ns((~native << 3) | 6)  # CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED
+    except OSError:
+        return -1

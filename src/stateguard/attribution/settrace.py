@@ -15,6 +15,7 @@ class SettraceTracer:
     """Traces watched code on threads that are inside a stretch; gives way to any other tracer."""
 
     name = "sys.settrace"
+    everywhere = False
 
     def __init__(self) -> None:
         self._listeners: tuple[LineListener, ...] = ()

@@ -10,6 +10,8 @@ import types
 from collections.abc import Awaitable, Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from stateguard.attribution import pieces
+
 if TYPE_CHECKING:
     from stateguard.attribution.request import GuardedRequest
 
@@ -56,6 +58,9 @@ def drive(awaitable: Awaitable[T], request: GuardedRequest) -> Generator[Any, An
                 raise closing
             finally:
                 closing = None
+
+
+pieces.boundary(drive.__code__)
 
 
 async def _awaited(awaitable: Awaitable[T]) -> T:
