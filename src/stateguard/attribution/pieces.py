@@ -11,6 +11,7 @@ import concurrent.futures.thread
 from _thread import get_ident
 from functools import partial
 from itertools import count
+from threading import main_thread
 from types import BuiltinMethodType, CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -182,7 +183,8 @@ def idle(
     suspended = _loops.get(thread)
     if suspended is not None:
         return not suspended(watched)
-    if not _works_in_a_pool(details):
+    # The main thread of a server that has its loop or its workers elsewhere: it waits, and accepts connections.
+    if not _works_in_a_pool(details) and details is not main_thread():
         return False
     return not in_watched_code(frame, watched)
 
