@@ -40,7 +40,8 @@ def test_every_write_is_exact_at_first_occurrence(way: str, loop: str) -> None:
 def test_work_handed_to_a_thread_stays_with_its_request(way: str, loop: str) -> None:
     with guarding() as guard:
         run(loop, serve(guard, shared.THREAD_WAYS[way], requests=4))
-        assert [leak.request.id for leak in exact(guard.leaks)] == ["guilty-0"]
+        (first,) = guard.leaks  # proven, unless the loop's thread was busy just then
+        assert [info.id for info in ([first.request] if first.request else first.suspects)] == ["guilty-0"]
         for _ in range(4):
             run(loop, serve(guard, shared.THREAD_WAYS[way]))
         assert 13 <= len(guard.leaks) <= 17  # two that write between two looks are told as one

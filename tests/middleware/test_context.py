@@ -461,7 +461,11 @@ def test_keep_alive_and_pipelining_on_uvicorn(http, make_guard, state):
             thread.join(20)
     assert len({session_id for session_id, _, _ in found}) == 20
     assert [outer for _, _, outer in found] == [None] * 20
-    assert [(leak.request.path, leak.confidence) for leak in guard.leaks] == [("/5", "exact")]
+    # Proven, unless the client's thread was busy just then; nobody else is suspected in any case.
+    assert [
+        [request.path for request in ([leak.request] if leak.request else leak.suspects)]
+        for leak in guard.leaks
+    ] == [["/5"]]
 
 
 def test_hello_without_lifespan(make_guard):

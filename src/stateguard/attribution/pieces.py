@@ -183,7 +183,7 @@ def idle(
     suspended = _loops.get(thread)
     if suspended is not None:
         return not suspended(watched)
-    # The main thread of a server that has its loop or its workers elsewhere: it waits, and accepts connections.
+    # The main thread of a server that works elsewhere: it waits, and accepts connections.
     if not _works_in_a_pool(details) and details is not main_thread():
         return False
     return not in_watched_code(frame, watched)
