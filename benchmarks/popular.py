@@ -237,7 +237,7 @@ def _served(app: App, directory: Path, leaks: Path | None) -> Iterator[str]:
         deadline = time.monotonic() + 60
         while True:
             with contextlib.suppress(httpx.HTTPError):
-                httpx.get(f"http://127.0.0.1:{port}{app.ready}", timeout=5)
+                httpx.get(f"http://127.0.0.1:{port}{app.ready}", timeout=30)
                 break
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(Path(log.name).read_text("utf-8", "replace")[-2000:])
