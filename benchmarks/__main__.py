@@ -1,0 +1,106 @@
+"""All benchmarks of cost, in bounded time: ``python -m benchmarks``.
+
+Runs, each in a process of its own, ``benchmarks.check`` (one check against other ways to notice a change),
+``benchmarks.request`` (real servers, load from another process) and ``benchmarks.large`` (state too large to
+be compared at once). Writes their figures as JSON and as plots below ``--out``, and appends the ratios to
+``history.jsonl`` there: what has become worse by more than a tenth is said. Some minutes, none of the three
+more than ten; with ``--quick`` about one, for figures that say little. The exit code is the number of
+regressions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks import history
+
+ROOT = Path(__file__).resolve().parent.parent
+
+FULL = {
+    "check": ["--sizes", "1000", "10000", "21000", "100000", "1000000", "--budget", "10"],
+    "request": ["--rounds", "5", "--seconds", "1.5", "--variants", "bare", "scope-only", "guarded"],
+    "large": ["--sizes", "10000", "100000", "1000000", "--seconds", "4"],
+}
+QUICK = {
+    "check": ["--sizes", "1000", "10000", "--budget", "1"],
+    "request": ["starlette", "flask", "--rounds", "2", "--seconds", "0.5"],
+    "large": ["--sizes", "10000", "--seconds", "1", "--leaks", "1"],
+}
+LIMIT = 600
+"""Seconds after which one of them is given up."""
+
+
+def run(name: str, arguments: list[str], out: Path) -> Any:
+    """One benchmark; its figures, or ``None`` if it has none."""
+    print(f"\n== {name}", flush=True)
+    file = out / f"{name}.json"
+    file.unlink(missing_ok=True)
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments, "--json", str(file)]
+    try:
+        subprocess.run(command, cwd=ROOT, timeout=LIMIT, check=False)
+    except subprocess.TimeoutExpired:
+        print(f"given up after {LIMIT} seconds")
+    return json.loads(file.read_text()) if file.is_file() else None
+
+
+def figures_of(check: Any, request: Any, large: Any) -> dict[str, float]:
+    """The ratios that the history keeps."""
+    found: dict[str, float] = {}
+    for size, taken in (check or {}).items():
+        found[f"check of {size} / bare pass"] = taken["check"] / taken["bare pass"]
+    for result in request or ():
+        if result["variant"] != "bare":
+            found[f"{result['case']}, {result['variant']}: throughput"] = result["throughput"]
+    for result in large or ():
+        found[f"{result['objects']:.0f} objects: throughput"] = result["throughput"]
+        found[f"{result['objects']:.0f} objects: bytes per object"] = result["bytes per object"]
+    return found
+
+
+def draw(check: Any, request: Any, large: Any, out: Path) -> None:
+    """The plots, if matplotlib is there."""
+    try:
+        from benchmarks import plots
+    except ImportError:
+        print("no plots: matplotlib is not installed (pip install -e '.[bench]')")
+        return
+    if check:
+        plots.cost_by_size(check, out / "check.svg")
+    if request:
+        plots.throughput(request, out / "request.svg")
+    if large:
+        plots.pauses(large, out / "large.svg")
+
+
+def main() -> int:
+    """Run, draw, compare."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument(
+        "--quick", action="store_true", help="a tenth of the time, for figures that say little"
+    )
+    options = parser.parse_args()
+    out = options.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    plan = QUICK if options.quick else FULL
+    results = [run(name, arguments, out) for name, arguments in plan.items()]
+    draw(*results, out)
+    figures = figures_of(*results)
+    python = platform.python_version()
+    file = out / ("history-quick.jsonl" if options.quick else "history.jsonl")
+    worse = history.regressions(figures, history.earlier(file, python))
+    history.add(file, python, figures)
+    print(f"\n{len(figures)} ratios added to {file}")
+    for line in worse:
+        print(f"  WORSE  {line}")
+    return len(worse)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

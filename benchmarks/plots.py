@@ -1,0 +1,64 @@
+"""Draw what the benchmarks have measured, with matplotlib."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+
+def cost_by_size(check: dict[str, dict[str, float]], file: Path) -> None:
+    """One check and its rivals against the number of containers, both axes logarithmic."""
+    figure, axes = pyplot.subplots(figsize=(7, 4.5))
+    sizes = sorted(check, key=int)
+    for name in dict.fromkeys(name for size in sizes for name in check[size]):
+        points = [(int(size), check[size][name] * 1e3) for size in sizes if name in check[size]]
+        axes.plot(*zip(*points, strict=True), marker="o", label=name, linewidth=2.5 if name == "check" else 1)
+    axes.set(xscale="log", yscale="log", xlabel="containers watched", ylabel="milliseconds")
+    axes.set_title("Noticing that nothing has changed")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    _save(figure, file)
+
+
+def throughput(results: list[dict[str, Any]], file: Path) -> None:
+    """Requests per second of each variant as a share of the bare server's."""
+    figure, axes = pyplot.subplots(figsize=(7, 4.5))
+    cases = list(dict.fromkeys(result["case"] for result in results))
+    variants = list(dict.fromkeys(result["variant"] for result in results))
+    width = 0.8 / len(variants)
+    for n, variant in enumerate(variants):
+        heights = [
+            next((r["throughput"] for r in results if r["case"] == case and r["variant"] == variant), 0)
+            for case in cases
+        ]
+        axes.bar([i + n * width for i in range(len(cases))], heights, width, label=variant)
+    axes.set_xticks([i + 0.4 - width / 2 for i in range(len(cases))], cases, fontsize="x-small", rotation=15)
+    axes.set(ylabel="throughput, bare server = 1", title="What the guard costs a request")
+    axes.axhline(0.93, color="grey", linewidth=0.8, linestyle="--")
+    axes.legend(fontsize="small")
+    _save(figure, file)
+
+
+def pauses(results: list[dict[str, float]], file: Path) -> None:
+    """The longest pause by the number of objects."""
+    figure, axes = pyplot.subplots(figsize=(7, 4.5))
+    objects = [result["objects"] for result in results]
+    axes.plot(objects, [result["longest ms"] for result in results], marker="o", label="longest")
+    axes.plot(objects, [result["p99 ms"] for result in results], marker="o", label="99th percentile")
+    axes.set(xscale="log", xlabel="objects watched", ylabel="ms of processor time in one request")
+    axes.set_ylim(bottom=0)
+    axes.set_title("What the guard adds to one request")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    _save(figure, file)
+
+
+def _save(figure: Any, file: Path) -> None:
+    figure.tight_layout()
+    figure.savefig(file)
+    pyplot.close(figure)
