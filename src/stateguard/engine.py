@@ -279,6 +279,8 @@ class Engine:
             return
         if not self.started:
             _suspect(self._since, request)
+            with self.turn.lock:  # it may go on when there is something to compare with
+                self.ledger.push(request)
             return
         if self.pace.slicing:
             self._sliced[id(request)] = request
