@@ -14,9 +14,7 @@ piece by piece is wrapped, because code of the application runs at every piece. 
 
 from __future__ import annotations
 
-import contextlib
 import os
-import weakref
 from functools import partial
 from threading import get_ident
 from time import time
@@ -110,7 +108,7 @@ class StateGuardMiddleware:
                 _close(body)
                 raise error
             return body
-        return (_SizedBody if hasattr(type(body), "__len__") else _Body)(body, request)
+        return _BODIES[hasattr(type(body), "__len__"), hasattr(body, "close")](body, request)
 
 
 def _exchange(environ: dict[str, Any]) -> tuple[Any, ...]:
@@ -219,18 +217,24 @@ class _Stretch:
         self._token: Token | None = None
 
     def enter(self) -> None:
-        self._token = self._request.scope.enter()
-        self._mark = current.set(self._request)
-        if self._request.guard.engine is not None:
-            self._request.guard.engine.begin(self._request)
+        request = self._request
+        self._token = request.scope.enter()
+        self._mark = current.set(request)
+        engine = request.guard.engine
+        if engine is not None:
+            engine.begin(request)
 
     def leave(self) -> None:
         request = self._request
-        if request.guard.engine is not None:
-            request.guard.engine.end(request)
+        engine = request.guard.engine
+        if engine is not None:
+            engine.end(request)
         if self._mark is not None:
-            with contextlib.suppress(ValueError):  # this piece ran in another context than the call
+            # Four times per request: contextlib.suppress takes longer than all the rest.
+            try:  # noqa: SIM105
                 current.reset(self._mark)
+            except ValueError:  # this piece ran in another context than the call
+                pass
             self._mark = None
         if self._token is not None:
             request.scope.leave(self._token)
@@ -243,30 +247,28 @@ class _Body:
     A class, not a generator: a generator that is closed before its first ``next`` would never close the body.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_body",
-        "_closes",
-        "_finished",
-        "_iterator",
-        "_request",
-        "_stretch",
-        "_thread",
-        "close",
-    )
+    __slots__ = ("__weakref__", "_body", "_iterator", "_open", "_pid", "_request", "_stretch", "_thread")
+
+    _closes = False
 
     def __init__(self, body: Any, request: GuardedRequest) -> None:
+        self._open = [request]
+        """Empty once the request has ended: of several threads that end it, one takes it out."""
+        self._pid = os.getpid()
         self._body = body
         self._iterator: Iterator[bytes] | None = None
         self._request = request
         self._stretch = _Stretch(request)
-        # A body that nobody exhausts or closes (some adapters never do) must still give its place back.
-        self._finished = weakref.finalize(self, _abandoned, request, os.getpid())
-        self._finished.atexit = False
         self._thread = get_ident()
-        self._closes = hasattr(body, "close")
-        if self._closes:
-            self.close = self._close
+
+    def __del__(self) -> None:
+        # A body that nobody exhausts or closes (some adapters never do) must still give its place back. Not
+        # a weakref.finalize, which costs more than all else that is done for a body.
+        try:
+            if self._open and self._pid == os.getpid():
+                self._request.guard.abandon(self._request)
+        except Exception:  # at the end of the interpreter, anything may be gone
+            pass
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -297,19 +299,30 @@ class _Body:
             request.responding = bool(piece)
         return piece  # type: ignore[return-value]
 
-    def _close(self) -> None:
+    def _end(self) -> None:
+        try:
+            self._open.pop()
+        except IndexError:
+            return
+        if self._thread != get_ident():
+            self._request.residue = None  # it says nothing of another thread
+        _finish(self._request)
+
+
+class _ClosingBody(_Body):
+    """A body that is to be closed."""
+
+    __slots__ = ()
+
+    _closes = True
+
+    def close(self) -> None:
         self._stretch.enter()
         try:
             self._body.close()
         finally:
             self._stretch.leave()
             self._end()
-
-    def _end(self) -> None:
-        if self._finished.detach() is not None:
-            if self._thread != get_ident():
-                self._request.residue = None  # it says nothing of another thread
-            _finish(self._request)
 
 
 class _SizedBody(_Body):
@@ -321,7 +334,16 @@ class _SizedBody(_Body):
         return len(self._body)
 
 
-def _abandoned(request: GuardedRequest, pid: int) -> None:
-    """The server dropped the body without exhausting or closing it."""
-    if pid == os.getpid():
-        request.guard.abandon(request)
+class _SizedClosingBody(_ClosingBody, _SizedBody):
+    """Both."""
+
+    __slots__ = ()
+
+
+_BODIES: dict[tuple[bool, bool], type[_Body]] = {
+    (False, False): _Body,
+    (False, True): _ClosingBody,
+    (True, False): _SizedBody,
+    (True, True): _SizedClosingBody,
+}
+"""By whether the application's body has a length, and a ``close``: servers ask ours whether it has."""

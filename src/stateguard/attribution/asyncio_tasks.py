@@ -10,6 +10,8 @@ import asyncio
 import weakref
 from _thread import get_ident
 from contextlib import suppress
+from functools import partial
+from types import BuiltinMethodType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from stateguard.attribution import pieces
@@ -33,7 +35,7 @@ class _Factory:
     def __init__(self, previous: Callable[..., Any] | None) -> None:
         self.previous = previous
         self.active = True
-        self.unseen: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.unseen: set[weakref.ref[Any]] = set()
         """Tasks whose steps are not noted: those of servers and frameworks."""
         self.earlier: set[Any] = set()
         """Tasks that were there before, until they end."""
@@ -57,7 +59,8 @@ class _Factory:
             task = asyncio.Task(coro, loop=loop, **options)
         if self.active and not seen:
             with suppress(TypeError):  # a factory may make what it likes
-                self.unseen.add(task)
+                # A weak set would run Python code for each of them that ends.
+                self.unseen.add(weakref.ref(task, self.unseen.discard))
         return task
 
     def remember(self, tasks: set[Any]) -> None:
@@ -74,7 +77,7 @@ class _Factory:
     def suspended(self, watched: Callable[[object], bool]) -> bool:
         """Whether one of the tasks whose steps are not noted has watched code in it, or may have had."""
         try:
-            tasks = [task for task in self.unseen if not task.done()]
+            tasks = [task for known in list(self.unseen) if (task := known()) and not task.done()]
             earlier = list(self.earlier)
         except RuntimeError:  # the loop's thread has started one meanwhile
             return True
@@ -153,9 +156,14 @@ def _note_callbacks(loop: Any) -> bool:
 
 def _noting(schedule: Callable[..., Any], position: int) -> Callable[..., Any]:
     def scheduling(*args: Any, **options: Any) -> Any:
-        if len(args) > position and pieces.may_write(args[position]):
-            callback = Handed(args[position], None)
-            args = (*args[:position], callback, *args[position + 1 :])
+        if len(args) > position:
+            callback = args[position]
+            kind = type(callback)
+            # Most are a task's next step, and none of these.
+            if (
+                kind is MethodType or kind is FunctionType or kind is BuiltinMethodType or kind is partial
+            ) and pieces.may_write(callback):
+                args = (*args[:position], Handed(callback, None), *args[position + 1 :])
         return schedule(*args, **options)
 
     return scheduling

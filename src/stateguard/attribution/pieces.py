@@ -88,7 +88,10 @@ def unwatch(watched: Callable[[object], bool]) -> None:
 
 def is_watched(module: object) -> bool:
     """Whether any guard watches the module of that name."""
-    return any(watched(module) for watched in _watching)
+    for watched in _watching:  # noqa: SIM110  (asked for every callback: a generator costs as much again)
+        if watched(module):
+            return True
+    return False
 
 
 def may_write(function: Any) -> bool:
@@ -118,10 +121,14 @@ def may_run_watched(coroutine: Any) -> bool:
     if frame is None:
         return False
     module = frame.f_globals.get("__name__")
-    if type(module) is not str or module.partition(".")[0] not in _FRAMEWORKS:
+    if type(module) is not str or module.partition(".")[0] not in _FRAMEWORKS or is_watched(module):
         return True
+    code = frame.f_code
+    names = (*code.co_varnames, *code.co_cellvars, *code.co_freevars)
+    if "func" not in names and "coro" not in names:
+        return False  # without taking the frame's variables together, which is most of the work
     given = frame.f_locals
-    return is_watched(module) or may_write(given.get("func")) or _is_watched_coroutine(given.get("coro"))
+    return may_write(given.get("func")) or _is_watched_coroutine(given.get("coro"))
 
 
 def _is_watched_coroutine(coroutine: Any) -> bool:
