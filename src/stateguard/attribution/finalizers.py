@@ -69,18 +69,37 @@ def possible(modules: dict[str, dict[str, Any]]) -> bool:
     )
 
 
+_namespace_of = type.__dict__["__dict__"].__get__  # attributes are read without running a metaclass's code
+
+
 def _finalizes(module: str, value: Any) -> bool:
-    if value is types or type(value) is types.ModuleType:
-        return bool(value.__name__ == "weakref")
-    if getattr(value, "__module__", None) in ("weakref", "_weakrefset"):
-        return True
-    if type(value) is types.FunctionType:
+    cls = type(value)
+    if cls is types.ModuleType:
+        return bool(vars(value).get("__name__") == "weakref")
+    if cls is types.FunctionType:
+        if value.__module__ in _WEAK:
+            return True
         return value.__module__ == module and _yields_and_cleans_up(value.__code__)
-    if isinstance(value, type) and value.__module__ == module:
-        return "__del__" in vars(value) or any(
-            _finalizes(module, member) for member in list(vars(value).values())
-        )
-    return False
+    if cls is types.BuiltinFunctionType:
+        return value.__module__ in _WEAK
+    if not issubclass(cls, type):
+        return _module_of(cls) in _WEAK
+    home = _module_of(value)
+    if home != module:
+        return home in _WEAK
+    members = dict(_namespace_of(value))
+    return "__del__" in members or any(_finalizes(module, member) for member in members.values())
+
+
+_WEAK = ("weakref", "_weakrefset", "_weakref")
+
+
+def _module_of(cls: type) -> str:
+    """Where a class is from; ``""`` where that is not said by a plain string."""
+    found = _namespace_of(cls).get("__module__")
+    if found is None:
+        found = type.__dict__["__module__"].__get__(cls)
+    return found if type(found) is str else ""
 
 
 def _yields_and_cleans_up(code: types.CodeType) -> bool:
