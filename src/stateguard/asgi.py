@@ -248,11 +248,13 @@ def _noting(receive: Receive, request: GuardedRequest) -> Receive:
     async def receive_and_note() -> Message:
         message = await receive()
         if isinstance(message, dict):
-            data.add_body(message.get("body"))
-            data.add_body(message.get("bytes"))
-            text = message.get("text")
-            if type(text) is str:
-                data.add_body(text.encode("utf-8", "replace"))
+            if "body" in message:
+                data.add_body(message["body"])
+            elif message.get("type") == "websocket.receive":
+                data.add_body(message.get("bytes"))
+                text = message.get("text")
+                if type(text) is str:
+                    data.add_body(text.encode("utf-8", "replace"))
         return message
 
     return receive_and_note

@@ -35,6 +35,9 @@ while requests overlap."""
 CEILING = 0.8
 """Share of the time that the application leaves idle which looking may take at most."""
 
+RETURNS = 16
+"""So many periods in a row with room to spare, at most, are asked for before the guard looks more closely."""
+
 GAIN = 4
 """How much cheaper each gait is than the one before it, at least: the measure for going back."""
 
@@ -56,7 +59,9 @@ class Pace:
     __slots__ = (
         "_area",
         "_area_before",
+        "_calm",
         "_changed",
+        "_closer",
         "_fastest",
         "_flying",
         "_looks",
@@ -69,6 +74,7 @@ class Pace:
         "_sliced",
         "_spent",
         "_used",
+        "_wait",
         "budget",
         "fixed",
         "gait",
@@ -97,6 +103,9 @@ class Pace:
         self._looks = 0
         self._fastest = 0
         self._over = 0
+        self._calm = 0
+        self._wait = 1
+        self._closer = PATIENCE + 1
 
     def flying(self, requests: int) -> None:
         """So many requests are being served from now on: their time is what the budget is a share of."""
@@ -193,11 +202,23 @@ class Pace:
             self._over = PATIENCE  # more than can be justified by anything
         else:
             self._over = self._over + 1 if spent > room else 0
+        self._closer += 1
         if self._over >= PATIENCE:
-            self._over = 0
+            self._over = self._calm = 0
             self.gait = "brief" if self.gait == "strict" else "sparse"
+            if self._closer <= PATIENCE:
+                # Looking more closely has turned out to be too much at once: requests come in bursts, and the
+                # room was between them. Each vain attempt costs the next burst its beginning.
+                self._wait = min(2 * self._wait, RETURNS)
         elif spent * GAIN < room:
             # Sparse looks always take what the budget gives while requests keep coming; when they take much
             # less, there is room again.
-            self.gait = "brief" if self.gait == "sparse" else "strict"
+            self._calm += 1
+            if self.gait != "strict" and self._calm >= self._wait:
+                self._calm = self._closer = 0
+                self.gait = "brief" if self.gait == "sparse" else "strict"
+        else:
+            self._calm = 0
+        if self._closer > PATIENCE and self.gait == "strict":
+            self._wait = 1
         return True

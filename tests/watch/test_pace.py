@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from stateguard.pace import PERIOD, Pace
+from stateguard.pace import PERIOD, RETURNS, Pace
 
 
 def cost(pace: Pace, share: float, requests: int = 1) -> None:
@@ -31,6 +31,26 @@ def test_over_budget_it_looks_less_closely_step_by_step_and_returns() -> None:
         cost(pace, share)
         gaits.append(pace.gait)
     assert gaits == ["brief", "sparse", "sparse", "sparse", "brief", "strict"]
+
+
+def test_after_vain_attempts_it_waits_longer_before_the_next_one() -> None:
+    pace = Pace(0.05, fixed=False)
+    gaits = []
+    for _ in range(4):  # bursts with little in between
+        for share in (0.4, 0.3, 0.05, 0.001):
+            cost(pace, share)
+        gaits.append(pace.gait)
+    assert gaits == ["brief", "sparse", "sparse", "sparse"]
+
+
+def test_in_a_long_calm_it_looks_closely_again_whatever_was_before() -> None:
+    pace = Pace(0.05, fixed=False)
+    for share in (0.4, 0.3, 0.001) * 20:
+        cost(pace, share)
+    assert pace.gait == "sparse"
+    for _ in range(2 * RETURNS):
+        cost(pace, 0.001)
+    assert pace.gait == "strict"
 
 
 def test_the_budget_is_a_share_of_request_time() -> None:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from stateguard.attribution import outsiders
+from stateguard.attribution import outsiders, pieces
 from stateguard.attribution.driven import begin, end
 from stateguard.attribution.request import GuardedRequest, current
 
@@ -45,6 +45,12 @@ class Handed:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call it, as one stretch of each guard's request or as one piece."""
+        if not self.requests:
+            pieces.begin()
+            try:
+                return self.function(*args, **kwargs)
+            finally:
+                pieces.end()
         begin(self.requests)
         held = [request.guard.engine.residue() for request in self.requests]
         try:
