@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 _SERVERS = ("uvicorn", "hypercorn", "daphne", "granian")
 """Servers that may start one request's task in the context of another, which it then does not work for."""
 
-_CALLS = {"call_soon": 0, "call_soon_threadsafe": 0, "call_later": 1, "call_at": 1}
-"""The methods of a loop that take a callback, and its position."""
-
 
 class _Factory:
     """Makes tasks as the loop would have, their coroutines driven when a request starts them."""
@@ -36,7 +33,7 @@ class _Factory:
         self.previous = previous
         self.active = True
         self.unseen: set[weakref.ref[Any]] = set()
-        """Tasks whose steps are not noted: those of servers and frameworks."""
+        """Tasks whose steps are not noted and that another factory has made: asyncio knows the rest."""
         self.earlier: set[Any] = set()
         """Tasks that were there before, until they end."""
 
@@ -53,10 +50,9 @@ class _Factory:
                     coro, seen = DrivenCoroutine(coro, request), True
             if not seen and pieces.may_run_watched(coro):
                 coro, seen = DrivenCoroutine(coro, None), True
-        if self.previous is not None:
-            task = self.previous(loop, coro, **options)
-        else:
-            task = asyncio.Task(coro, loop=loop, **options)
+        if self.previous is None:
+            return asyncio.Task(coro, loop=loop, **options)
+        task = self.previous(loop, coro, **options)
         if self.active and not seen:
             with suppress(TypeError):  # a factory may make what it likes
                 # A weak set would run Python code for each of them that ends.
@@ -74,10 +70,15 @@ class _Factory:
         self.earlier.discard(task)
         pieces.end()
 
-    def suspended(self, watched: Callable[[object], bool]) -> bool:
+    def suspended(self, loop: Any, watched: Callable[[object], bool]) -> bool:
         """Whether one of the tasks whose steps are not noted has watched code in it, or may have had."""
         try:
-            tasks = [task for known in list(self.unseen) if (task := known()) and not task.done()]
+            tasks = [
+                task
+                for task in asyncio.all_tasks(loop)
+                if type(task.get_coro()) not in (DrivenCoroutine, Abandoned)  # those are
+            ]
+            tasks += [task for known in list(self.unseen) if (task := known()) and not task.done()]
             earlier = list(self.earlier)
         except RuntimeError:  # the loop's thread has started one meanwhile
             return True
@@ -135,7 +136,7 @@ def _overseer(loop: weakref.ref[Any], factory: _Factory) -> Callable[[Callable[[
     def suspended(watched: Callable[[object], bool]) -> bool:
         running = loop()
         # A thread whose loop has stopped runs anything.
-        return running is None or not running.is_running() or factory.suspended(watched)
+        return running is None or not running.is_running() or factory.suspended(running, watched)
 
     return suspended
 
@@ -143,8 +144,8 @@ def _overseer(loop: weakref.ref[Any], factory: _Factory) -> Callable[[Callable[[
 def _note_callbacks(loop: Any) -> bool:
     """Note callbacks of the application as pieces of code outside any request; whether that can be done."""
     try:
-        for name, position in _CALLS.items():
-            setattr(loop, name, _noting(getattr(loop, name), position))
+        for name, noting in _CALLS.items():
+            setattr(loop, name, noting(getattr(loop, name)))
     except AttributeError:  # a loop without attributes of its own
         return False
     for handle in (*getattr(loop, "_ready", ()), *getattr(loop, "_scheduled", ())):  # given to it before
@@ -154,19 +155,54 @@ def _note_callbacks(loop: Any) -> bool:
     return True
 
 
-def _noting(schedule: Callable[..., Any], position: int) -> Callable[..., Any]:
-    def scheduling(*args: Any, **options: Any) -> Any:
-        if len(args) > position:
-            callback = args[position]
-            kind = type(callback)
-            # Most are a task's next step, and none of these.
-            if (
-                kind is MethodType or kind is FunctionType or kind is BuiltinMethodType or kind is partial
-            ) and pieces.may_write(callback):
-                args = (*args[:position], Handed(callback, None), *args[position + 1 :])
-        return schedule(*args, **options)
+def _may_be_code(callback: Any) -> bool:
+    kind = type(callback)  # mostly that of a task's next step, which is none of these
+    return (
+        kind is MethodType or kind is FunctionType or kind is BuiltinMethodType or kind is partial
+    ) and pieces.may_write(callback)
 
-    return scheduling
+
+def _noting_soon(schedule: Callable[..., Any]) -> Callable[..., Any]:
+    # Several calls per request: without tables and tuples that have to be made for each.
+    def soon(callback: Any, *args: Any, context: Any = None) -> Any:
+        if _may_be_code(callback):
+            callback = Handed(callback, None)
+        if context is None:
+            return schedule(callback, *args)
+        return schedule(callback, *args, context=context)
+
+    return soon
+
+
+def _noting_later(schedule: Callable[..., Any]) -> Callable[..., Any]:
+    def later(delay: Any, callback: Any, *args: Any, context: Any = None) -> Any:
+        if _may_be_code(callback):
+            callback = Handed(callback, None)
+        if context is None:
+            return schedule(delay, callback, *args)
+        return schedule(delay, callback, *args, context=context)
+
+    return later
+
+
+def _noting_at(schedule: Callable[..., Any]) -> Callable[..., Any]:
+    def at(when: Any, callback: Any, *args: Any, context: Any = None) -> Any:
+        if _may_be_code(callback):
+            callback = Handed(callback, None)
+        if context is None:
+            return schedule(when, callback, *args)
+        return schedule(when, callback, *args, context=context)
+
+    return at
+
+
+_CALLS = {
+    "call_soon": _noting_soon,
+    "call_soon_threadsafe": _noting_soon,
+    "call_later": _noting_later,
+    "call_at": _noting_at,
+}
+"""The methods of a loop that take a callback, and what makes one that notes it."""
 
 
 def unfollow_tasks() -> None:
@@ -178,9 +214,9 @@ def unfollow_tasks() -> None:
         if not loop.is_closed() and loop.get_task_factory() is factory:
             loop.set_task_factory(factory.previous)
         for name in _CALLS:
-            if getattr(vars(loop).get(name), "__code__", None) is _SCHEDULING:
+            if getattr(vars(loop).get(name), "__code__", None) in _SCHEDULING:
                 delattr(loop, name)
         del _loops[loop]
 
 
-_SCHEDULING = _noting(print, 0).__code__
+_SCHEDULING = tuple(noting(print).__code__ for noting in _CALLS.values())

@@ -8,6 +8,7 @@ such a thread whether it can have run any between two looks. Of other threads it
 from __future__ import annotations
 
 import concurrent.futures.thread
+import sys
 from _thread import get_ident
 from functools import partial
 from itertools import count
@@ -46,6 +47,8 @@ latest: dict[int, int] = {}
 """The number of the latest beginning or end of a piece on each thread."""
 
 _under_way: dict[int, int] = {}
+_answers: dict[str, bool] = {}
+_imported = 0
 _watching: list[Callable[[object], bool]] = []
 _loops: dict[int, Callable[[Callable[[object], bool]], bool]] = {}
 _boundaries: set[CodeType] = set()
@@ -76,6 +79,7 @@ def end() -> None:
 
 def watch(watched: Callable[[object], bool]) -> None:
     """A guard looks at modules of the names for which ``watched`` is true."""
+    _answers.clear()
     if watched not in _watching:
         _watching.append(watched)
 
@@ -84,14 +88,21 @@ def unwatch(watched: Callable[[object], bool]) -> None:
     """It has stopped."""
     if watched in _watching:
         _watching.remove(watched)
+    _answers.clear()
 
 
 def is_watched(module: object) -> bool:
     """Whether any guard watches the module of that name."""
-    for watched in _watching:  # noqa: SIM110  (asked for every callback: a generator costs as much again)
-        if watched(module):
-            return True
-    return False
+    global _imported
+    if len(sys.modules) != _imported:  # what has come since may be watched
+        _imported = len(sys.modules)
+        _answers.clear()
+    if type(module) is not str:
+        return False
+    found = _answers.get(module)
+    if found is None:
+        found = _answers[module] = any(watched(module) for watched in _watching)
+    return found
 
 
 def may_write(function: Any) -> bool:
