@@ -15,17 +15,27 @@ from werkzeug.test import Client
 from tests.integrations.pages import PAGES, blocks
 
 
+def sole(leak):
+    """The one request that can have done it."""
+    [request] = [leak.request] if leak.request else leak.suspects
+    return request
+
+
 def leaked(guard, module):
-    """The leaks of the module's HEARD: confidence, severity, method and path of the request."""
+    """The leaks of the module's HEARD: severity, method and path of the only request that can have done it.
+
+    Client and server share this process: whether the client's thread has an alibi as well is left open.
+    """
     assert guard.engine.failures == {}
-    return [
-        (leak.confidence, leak.severity, f"{leak.request.method} {leak.request.path}")
-        for leak in guard.leaks
-        if leak.path == f"{module.__name__}.HEARD"
-    ]
+    found = []
+    for leak in guard.leaks:
+        if leak.path == f"{module.__name__}.HEARD":
+            request = sole(leak)
+            found.append((leak.severity, f"{request.method} {request.path}"))
+    return found
 
 
-GET = ("exact", "high", "GET /say/my-words")  # what is in the path only is no data of the request
+GET = ("high", "GET /say/my-words")  # what is in the path only is no data of the request
 
 
 def ask(app, path="/say/my-words"):
@@ -55,7 +65,7 @@ def test_starlette(page):
     with TestClient(module.app) as client:
         assert client.get("/say?text=my-words").text == "noted"
         guard = client.app.middleware_stack.app.guard
-    assert leaked(guard, module) == [("exact", "critical", "GET /say")]
+    assert leaked(guard, module) == [("critical", "GET /say")]
     guard.close()
 
 
@@ -64,7 +74,7 @@ def test_fastapi(page):
     with TestClient(module.app) as client:
         answers = [client.get(f"/{kind}/ann").json()["session"] for kind in ("async", "sync", "sync")]
     assert len(set(answers)) == 3
-    found = [(leak.request.path, leak.path.partition(".")[2]) for leak in module.guard.leaks]
+    found = [(sole(leak).path, leak.path.partition(".")[2]) for leak in module.guard.leaks]
     assert found == [("/async/ann", "SEEN"), ("/sync/ann", "SEEN"), ("/sync/ann", "SEEN")]
     assert module.guard.unused_allowances() == []
     assert module.SENT == ["ann", "ann"]
@@ -132,11 +142,11 @@ def test_falcon_asgi(page):
 def test_plain(page):
     module = page("plain", "asgi")
     assert ask(module.app) == "noted"
-    assert [path for _, _, path in leaked(module.app.guard, module)] == ["GET /say/my-words"]
+    assert [path for _, path in leaked(module.app.guard, module)] == ["GET /say/my-words"]
     module.app.guard.close()
     module = page("plain", "wsgi")
     assert Client(module.app).get("/say/my-words").text == "noted"
-    assert [path for _, _, path in leaked(module.app.guard, module)] == ["GET /say/my-words"]
+    assert [path for _, path in leaked(module.app.guard, module)] == ["GET /say/my-words"]
     module.app.guard.close()
 
 
@@ -166,11 +176,11 @@ def test_calls(page):
     assert asyncio.run(several()) == ["noted"] * 4
     module.nightly("invoices")
     assert leaked(module.guard, module) == [
-        ("exact", "critical", "CALL consume"),
-        *[("exact", "critical", "CALL answer")] * 4,
-        ("exact", "high", "CALL nightly"),
+        ("critical", "CALL consume"),
+        *[("critical", "CALL answer")] * 4,
+        ("high", "CALL nightly"),
     ]
-    assert module.guard.leaks[0].request.id == "message-7"
+    assert sole(module.guard.leaks[0]).id == "message-7"
     module.guard.close()
 
 
@@ -183,8 +193,8 @@ def test_lambda_bare(page):
     module = page("aws-lambda", "bare")
     assert module.handler({"text": "my-words"}, Context()) == {"heard": ["my-words"]}
     guard = module.handler.guard
-    assert leaked(guard, module) == [("exact", "critical", "INVOKE chat")]
-    assert guard.leaks[0].request.id == "8f5c2e"
+    assert leaked(guard, module) == [("critical", "INVOKE chat")]
+    assert sole(guard.leaks[0]).id == "8f5c2e"
     guard.close()
 
 
@@ -218,5 +228,5 @@ def test_lambda_mangum(page):
     assert (answer["statusCode"], answer["body"]) == (200, "noted")
     [guard] = guards_that_watch(module)
     assert leaked(guard, module) == [GET]
-    assert guard.leaks[0].request.id == "from-the-gateway"
+    assert sole(guard.leaks[0]).id == "from-the-gateway"
     guard.close()

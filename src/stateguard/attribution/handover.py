@@ -88,7 +88,7 @@ def _wrap_submit(original: Any) -> Any:
 def _wrap_start(original: Any) -> Any:
     @wraps(original)
     def start(self: threading.Thread) -> None:
-        outsiders.thread_started()
+        outsiders.thread_started(self)
         original(self)
 
     setattr(start, _MARK, original)

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stateguard.attribution import pieces
+from stateguard.attribution.server_threads import began_in_server, serves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
@@ -34,6 +35,8 @@ class _Known(NamedTuple):
     ident: int
     used: int
     """Processor time in nanoseconds; -1 where it cannot be read."""
+    server: bool
+    """Whether a server started it."""
     piece: int
     """The latest piece of application code that had begun on it outside any request."""
 
@@ -94,7 +97,7 @@ class Outsiders:
             for ident, thread in threads.items():
                 native = getattr(thread, "native_id", None)
                 if native is not None:
-                    known[native] = _Known(ident, _used(native), latest.get(ident, 0))
+                    known[native] = _Known(ident, _used(native), serves(thread), latest.get(ident, 0))
         return _Reading(me, len(threads), _started.total, self.heard(), rest, total, known)
 
     def may_have_run(
@@ -130,7 +133,7 @@ class Outsiders:
             then = before.known.get(native) if native is not None else None
             frame = frames.pop(ident, None)
             if then is None:
-                came += 1
+                came += not serves(thread)
             else:
                 left.discard(native)
                 used = _used(native) - then.used
@@ -146,15 +149,18 @@ class Outsiders:
         # Those that have ended, and those that began and ended meanwhile.
         if silent:
             return False
-        vanished = bool(left) or (before.threads > 1 and _started.total - before.started > came)
-        if vanished:
+        if not all(before.known[native].server for native in left):
+            return True
+        if before.threads > 1 and _started.total - before.started > came:
             return True
         # Threads that began without the module `threading` have no clock that can be read safely.
-        return unexplained > max(tolerance, UNEXPLAINED) and any(ident not in busy for ident in frames)
+        return unexplained > max(tolerance, UNEXPLAINED) and any(
+            ident not in busy and not began_in_server(frame) for ident, frame in frames.items()
+        )
 
 
 class _Started:
-    """How many threads have been started. Counted while a guard is on."""
+    """How many threads have been started, but for those of servers. Counted while a guard is on."""
 
     total = 0
 
@@ -162,9 +168,10 @@ class _Started:
 _started = _Started()
 
 
-def thread_started() -> None:
+def thread_started(thread: threading.Thread) -> None:
     """A thread is being started."""
-    _started.total += 1
+    if not serves(thread):
+        _started.total += 1
 
 
 def _threads() -> dict[int, Any]:

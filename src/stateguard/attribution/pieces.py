@@ -7,7 +7,6 @@ such a thread whether it can have run any between two looks. Of other threads it
 
 from __future__ import annotations
 
-import concurrent.futures.thread
 import sys
 from _thread import get_ident
 from functools import partial
@@ -15,6 +14,8 @@ from itertools import count
 from threading import main_thread
 from types import BuiltinMethodType, CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
+
+from stateguard.attribution.server_threads import serves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -202,7 +203,7 @@ def idle(
     if suspended is not None:
         return not suspended(watched)
     # The main thread of a server that works elsewhere: it waits, and accepts connections.
-    if not _works_in_a_pool(details) and details is not main_thread():
+    if details is not main_thread() and not serves(details):
         return False
     return not in_watched_code(frame, watched)
 
@@ -210,13 +211,6 @@ def idle(
 def in_watched_code(frame: FrameType | None, watched: Callable[[object], bool]) -> bool:
     """Whether watched code is on the stack above ``frame``."""
     return any(map(watched, _modules(frame)))
-
-
-def _works_in_a_pool(thread: Any) -> bool:
-    if getattr(thread, "_target", None) is concurrent.futures.thread._worker:
-        return True
-    cls = type(thread)
-    return bool(cls.__name__ == "WorkerThread" and cls.__module__ == "anyio._backends._asyncio")
 
 
 def _modules(frame: FrameType | None) -> Iterable[object]:
