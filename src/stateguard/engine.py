@@ -82,13 +82,14 @@ class Engine:
         self.watcher.discard = self._discard
         self.watcher.check_patterns()
         self.ledger = Ledger()
-        self.finder = Finder(config.locate, self.ledger, self._look_at_line, config.budget >= 1)
-        self.ledger.hear(self.finder.heard)
         self.active: dict[int, GuardedRequest] = {}
         """The requests being served."""
         self.failures: dict[str, int] = {}
         strict = config.locate == "always" or config.on_leak in ("raise", "restore")
         self.pace = Pace(config.budget, strict, config.max_pause)
+        share = 1.0 if strict else config.budget
+        self.finder = Finder(config.locate, self.ledger, self._look_at_line, share, config.budget >= 1)
+        self.ledger.hear(self.finder.heard)
         self.tally = Tally()
         self.containment = (
             Containment(self.watcher, config.threshold) if config.on_leak == "restore" else None
@@ -504,7 +505,10 @@ class Engine:
             self.failed("comparing shared state")
         finally:
             self.looking = False  # first of all: a signal handler may raise in anything that is called here
-            self.tally.look(pace.spent(started, whole=not hot))
+            cost = pace.spent(started, whole=not hot)
+            self.tally.look(cost)
+        if self.finder.armed and not line and pace.gait == "sparse":
+            self.finder.spend(cost)
         if slicing:
             if not (brief or line):
                 self._look_at_slice()

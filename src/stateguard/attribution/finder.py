@@ -16,6 +16,7 @@ from stateguard.attribution.lines import (
     may_write,
     watched_files,
 )
+from stateguard.attribution.purse import Purse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,19 +38,27 @@ CLOCK_EVERY = 1_000
 SMALL = 150
 """Nodes up to which comparing everything after each line is cheap."""
 
-ATTEMPTS = 5
-"""Armings for one root: a change that is never met again while somebody looks stays without a line."""
+ATTEMPTS = 20
+"""Armings for one root, one for each change, before they become rare: at the 32nd, the 64th, the 128th."""
 
 
 class Finder:
-    """Follows lines for one guard. ``look`` compares state, under the guard's lock, and settles verdicts."""
+    """Follows lines for one guard. ``look`` compares state, under the guard's lock, and settles verdicts;
+    ``share`` of the clock is what that may take.
+    """
 
     def __init__(
-        self, mode: Locate, ledger: Ledger, look: Callable[[], None], whatever_it_costs: bool = False
+        self,
+        mode: Locate,
+        ledger: Ledger,
+        look: Callable[[], None],
+        share: float = 1.0,
+        whatever_it_costs: bool = False,
     ) -> None:
         self.mode = mode
         self.armed = False
         self.why_not = ""
+        self._purse = Purse(share)
         self._always = mode == "always" or whatever_it_costs
         self.thorough = self._always
         """Whether all state is compared after each line, or only what has changed before."""
@@ -59,7 +68,8 @@ class Finder:
         self._last: LineTracer | None = None
         self._positions: dict[int, Position | None] = {}
         self._files: frozenset[str] = frozenset()
-        self._wanted: dict[str, int] = {}
+        self._wanted: set[str] = set()
+        self._asked: dict[str, int] = {}
         self._outside = 0
         self._left = 0
         self._until = 0.0
@@ -76,19 +86,22 @@ class Finder:
 
     def want(self, root: str) -> None:
         """Something below ``root`` has changed, on a line that is not known."""
-        if self.mode != "auto" or (root in self._wanted and self._wanted[root] >= ATTEMPTS):
+        if self.mode != "auto":
             return
         if not self.armed:
-            self._wanted[root] = self._wanted.get(root, 0) + 1
+            if not self._purse.open():
+                return
+            asked = self._asked[root] = self._asked.get(root, 0) + 1
+            if asked > ATTEMPTS and asked & (asked - 1):
+                return
             self._left = LINES
             self._until = time.monotonic() + SECONDS
             self._arm()
-        else:
-            self._wanted.setdefault(root, 1)
+        self._wanted.add(root)
 
     def found(self, root: str) -> None:
         """The line is known; with nothing else wanted, tracing ends."""
-        self._wanted.pop(root, None)
+        self._wanted.discard(root)
         if self.mode == "auto" and not self._wanted:
             self.disarm()
 
@@ -108,13 +121,18 @@ class Finder:
         tracer, self._tracer = self._tracer, None
         self.armed = False
         self._positions.clear()
-        self._wanted = {root: n for root, n in self._wanted.items() if n >= ATTEMPTS}
+        self._wanted.clear()
         if tracer is not None:
             tracer.remove(self)
 
     def expire(self) -> None:
         """Disarm when the time is up, whether lines were seen or not."""
         if self.armed and self.mode == "auto" and time.monotonic() >= self._until:
+            self.disarm()
+
+    def spend(self, cost: int) -> None:
+        """So many nanoseconds went into looks that there are only because lines are followed."""
+        if self.mode == "auto" and not self._purse.spend(cost):
             self.disarm()
 
     # -- stretches -------------------------------------------------------------------------------
@@ -160,8 +178,10 @@ class Finder:
             self._positions[thread] = None
         if self._ledger.crowded or may_write(self._positions[thread]):
             self._frame = (thread, frame)
+            began = self._purse.meter()
             self._look()
             self._frame = None
+            self.spend(self._purse.meter() - began)
         if not self.armed:
             return
         if line is None:
