@@ -156,7 +156,7 @@ def _note_callbacks(loop: Any) -> bool:
 
 
 def _may_be_code(callback: Any) -> bool:
-    kind = type(callback)  # mostly that of a task's next step, which is none of these
+    kind = type(callback)
     return (
         kind is MethodType or kind is FunctionType or kind is BuiltinMethodType or kind is partial
     ) and pieces.may_write(callback)
@@ -165,8 +165,13 @@ def _may_be_code(callback: Any) -> bool:
 def _noting_soon(schedule: Callable[..., Any]) -> Callable[..., Any]:
     # Several calls per request: without tables and tuples that have to be made for each.
     def soon(callback: Any, *args: Any, context: Any = None) -> Any:
-        if _may_be_code(callback):
+        kind = type(callback)
+        if (
+            kind is MethodType or kind is FunctionType or kind is BuiltinMethodType or kind is partial
+        ) and pieces.may_write(callback):
             callback = Handed(callback, None)
+        elif not args and context is not None:
+            return schedule(callback, context=context)  # a task's next step
         if context is None:
             return schedule(callback, *args)
         return schedule(callback, *args, context=context)

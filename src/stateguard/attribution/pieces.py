@@ -12,7 +12,7 @@ from _thread import get_ident
 from functools import partial
 from itertools import count
 from threading import main_thread
-from types import BuiltinMethodType, CodeType, FunctionType, MethodType
+from types import BuiltinMethodType, CodeType, CoroutineType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from stateguard.attribution.server_threads import serves
@@ -43,12 +43,16 @@ _FRAMEWORKS = frozenset(
 DEPTH = 60
 """Frames of a stack, or links of a chain of awaits, that are searched for watched code."""
 
+HARMLESS = 256
+"""Coroutine functions of frameworks that are known to run nothing of the application by themselves."""
+
 _numbers = count(1)
 latest: dict[int, int] = {}
 """The number of the latest beginning or end of a piece on each thread."""
 
 _under_way: dict[int, int] = {}
 _answers: dict[str, bool] = {}
+_harmless: dict[int, CodeType] = {}
 _imported = 0
 _watching: list[Callable[[object], bool]] = []
 _loops: dict[int, Callable[[Callable[[object], bool]], bool]] = {}
@@ -80,16 +84,22 @@ def end() -> None:
 
 def watch(watched: Callable[[object], bool]) -> None:
     """A guard looks at modules of the names for which ``watched`` is true."""
-    _answers.clear()
     if watched not in _watching:
         _watching.append(watched)
+    _forget()
+
+
+def _forget() -> None:
+    """Answers are anew from here on. In new tables: another thread may be about to add an old answer."""
+    global _answers, _harmless
+    _answers, _harmless = {}, {}
 
 
 def unwatch(watched: Callable[[object], bool]) -> None:
     """It has stopped."""
     if watched in _watching:
         _watching.remove(watched)
-    _answers.clear()
+    _forget()
 
 
 def is_watched(module: object) -> bool:
@@ -97,12 +107,13 @@ def is_watched(module: object) -> bool:
     global _imported
     if len(sys.modules) != _imported:  # what has come since may be watched
         _imported = len(sys.modules)
-        _answers.clear()
+        _forget()
     if type(module) is not str:
         return False
-    found = _answers.get(module)
+    answers = _answers
+    found = answers.get(module)
     if found is None:
-        found = _answers[module] = any(watched(module) for watched in _watching)
+        found = answers[module] = any(watched(module) for watched in _watching)
     return found
 
 
@@ -129,6 +140,11 @@ def may_run_watched(coroutine: Any) -> bool:
 
     What such a task passes on to watched code is looked for in it.
     """
+    harmless = _harmless
+    if type(coroutine) is CoroutineType and len(sys.modules) == _imported:
+        code = coroutine.cr_code
+        if harmless.get(id(code)) is code:
+            return False
     frame = getattr(coroutine, "cr_frame", None)
     if frame is None:
         return False
@@ -138,7 +154,9 @@ def may_run_watched(coroutine: Any) -> bool:
     code = frame.f_code
     names = (*code.co_varnames, *code.co_cellvars, *code.co_freevars)
     if "func" not in names and "coro" not in names:
-        return False  # without taking the frame's variables together, which is most of the work
+        if len(harmless) < HARMLESS:
+            harmless[id(code)] = code
+        return False
     given = frame.f_locals
     return may_write(given.get("func")) or _is_watched_coroutine(given.get("coro"))
 
