@@ -276,3 +276,24 @@ def test_what_is_dropped_is_let_go_of_by_the_next_check(state):
         watcher.check()
         gc.collect()
         assert gone() is None
+
+
+@pytest.mark.parametrize("state", [0], indirect=True)
+def test_attributes_that_were_set_in_another_order_than_the_first_instances(state):
+    class Thing:
+        pass
+
+    Thing.__module__ = MODULE
+    made, _ = state
+    made.module.things = [Thing() for _ in range(6)]
+    for thing in made.module.things[:3]:  # they decide in which order the attributes are referred to
+        thing.left, thing.right = 1001, 1002
+    for thing in made.module.things[3:]:
+        thing.right, thing.left = 1003, 1004
+    watcher = Watcher([MODULE], process=False)
+    watcher.start()
+    seen = [watcher.graph.content(vars(thing)) for thing in made.module.things]
+    assert [dict(zip(content.keys, content.values, strict=True)) for _, content in seen] == [
+        *[{"left": 1001, "right": 1002}] * 3,
+        *[{"left": 1004, "right": 1003}] * 3,
+    ]

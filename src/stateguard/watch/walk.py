@@ -15,6 +15,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.block import LARGE, Block
+from stateguard.watch.compare import identical
 from stateguard.watch.content import Content, Unsettled, read, referents
 from stateguard.watch.edges import Anchor
 from stateguard.watch.kinds import STATIC, Kind, TypeInfo, module_of, qualname
@@ -114,8 +115,10 @@ class Walk:
             and (kind is Kind.DICT or kind is Kind.LIST)
         ):
             keys = list(obj) if kind is Kind.DICT else None
-            # A list, or a dictionary with string keys: its references are its values.
-            if (keys is None or len(keys) == len(refs)) and graph.table.are_leaves(refs):
+            # A list, or a dictionary with string keys: its references are its values. Not so where attributes
+            # were set in another order than those of the class's first instance: they are referred to in
+            # that order, and iterated over in their own.
+            if (keys is None or identical(list(obj.values()), refs)) and graph.table.are_leaves(refs):
                 block = self._home_of(parent, cold)
                 if block is not None and block.append_plain(obj, info, parent, refs, keys):
                     graph._index[key] = block
