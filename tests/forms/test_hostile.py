@@ -200,6 +200,50 @@ STATE = [Acting()]
         assert [leak.kind for leak in guard.leaks] == ["appended", "inserted"]
 
 
+def test_names_that_are_no_strings_are_not_compared() -> None:
+    source = """
+log = []
+class Name:
+    def __eq__(self, other):
+        log.append('eq')
+        raise RuntimeError('compared')
+    __hash__ = __str__ = __repr__ = __bool__ = __eq__
+    def __format__(self, spec):
+        log.append('format')
+        raise RuntimeError('formatted')
+import types
+OTHER = types.ModuleType('other')
+OTHER.__name__ = Name()
+def function():
+    yield
+function.__module__ = Name()
+class Own:
+    pass
+Own.__module__ = Name()
+STATE = []
+"""
+    with watching(source) as (module, guard):
+        with guard.request("r"):
+            module.STATE.append(module.Own())
+        assert f"{NAME}.STATE" in [leak.path for leak in guard.leaks]
+        assert module.log == []
+
+
+def test_classes_that_hold_themselves_and_each_other() -> None:
+    source = """
+class One:
+    pass
+class Other:
+    one = One
+One.me, One.other = One, Other
+STATE = []
+"""
+    with watching(source) as (module, guard):
+        with guard.request("r"):
+            module.STATE.append(1)
+        assert [leak.path for leak in guard.leaks] == [f"{NAME}.STATE"]
+
+
 def test_reading_that_would_raise() -> None:
     source = """
 class Unbound:

@@ -12,6 +12,8 @@ import gc
 import types
 from typing import Any
 
+from stateguard.watch.kinds import is_a, module_of, namespace
+
 _GENERATOR = 0x20 | 0x200
 """Flags of the code of generators: one that is collected runs its ``finally`` and ``with`` blocks."""
 
@@ -64,42 +66,49 @@ def _total() -> int:
 
 def possible(modules: dict[str, dict[str, Any]]) -> bool:
     """Whether code of these modules (globals by module name) can run when something is collected."""
-    return any(
-        _finalizes(name, value) for name, members in modules.items() for value in list(members.values())
-    )
-
-
-_namespace_of = type.__dict__["__dict__"].__get__  # attributes are read without running a metaclass's code
-
-
-def _finalizes(module: str, value: Any) -> bool:
-    cls = type(value)
-    if cls is types.ModuleType:
-        return bool(vars(value).get("__name__") == "weakref")
-    if cls is types.FunctionType:
-        if value.__module__ in _WEAK:
-            return True
-        return value.__module__ == module and _yields_and_cleans_up(value.__code__)
-    if cls is types.BuiltinFunctionType:
-        return value.__module__ in _WEAK
-    if not issubclass(cls, type):
-        return _module_of(cls) in _WEAK
-    home = _module_of(value)
-    if home != module:
-        return home in _WEAK
-    members = dict(_namespace_of(value))
-    return "__del__" in members or any(_finalizes(module, member) for member in members.values())
+    return any(_finalizes(name, list(members.values())) for name, members in modules.items())
 
 
 _WEAK = ("weakref", "_weakrefset", "_weakref")
 
 
-def _module_of(cls: type) -> str:
-    """Where a class is from; ``""`` where that is not said by a plain string."""
-    found = _namespace_of(cls).get("__module__")
-    if found is None:
-        found = type.__dict__["__module__"].__get__(cls)
-    return found if type(found) is str else ""
+def _finalizes(module: str, todo: list[Any]) -> bool:
+    """Whether any of these objects, or what the classes of that module among them hold, is a finalizer.
+
+    Classes are read past their metaclass, names are compared where they are plain strings: whatever else an
+    application has put there would be asked by running its code.
+    """
+    seen: set[int] = set()
+    while todo:
+        value = todo.pop()
+        cls = type(value)
+        if cls is types.ModuleType:
+            if _text(vars(value).get("__name__")) == "weakref":
+                return True
+        elif cls is types.FunctionType:
+            home = _text(value.__module__)
+            if home in _WEAK or (home == module and _yields_and_cleans_up(value.__code__)):
+                return True
+        elif cls is types.BuiltinFunctionType:
+            if _text(value.__module__) in _WEAK:
+                return True
+        elif not is_a(value, type):
+            if module_of(cls) in _WEAK:
+                return True
+        elif module_of(value) in _WEAK:
+            return True
+        elif module_of(value) == module and id(value) not in seen:  # a class may hold itself
+            seen.add(id(value))
+            members = namespace(value)
+            if "__del__" in members:
+                return True
+            todo.extend(list(members.values()))
+    return False
+
+
+def _text(name: Any) -> str:
+    """The name, or ``""`` where it is not a plain string."""
+    return name if type(name) is str else ""
 
 
 def _yields_and_cleans_up(code: types.CodeType) -> bool:

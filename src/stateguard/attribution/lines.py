@@ -171,7 +171,10 @@ def watched_files(modules: dict[str, Any]) -> frozenset[str]:
         file = members.get("__file__")
         if type(file) is str:
             files.add(file)
+        name = members.get("__name__")
         for value in list(members.values()):
-            if type(value) is FunctionType and value.__module__ == members.get("__name__"):
+            if type(value) is not FunctionType or type(value.__module__) is not str or type(name) is not str:
+                continue  # anything may be put there, with an __eq__ of its own
+            if value.__module__ == name:
                 files.add(value.__code__.co_filename)
     return frozenset(files - {"<string>", "<stdin>"})  # what anybody's code goes by that has no file
