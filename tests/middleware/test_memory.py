@@ -11,8 +11,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-GROWTH = 4 << 20
-"""Bytes that the bounded records and the allocator may take."""
+GROWTH = 6 << 20
+"""Bytes that the bounded records, the state itself and the allocator may take: 3.3 to 4.8 MB were measured, under 1 MB
+of it without watching. What leaks 64 bytes with every request is found."""
 
 
 def serve(*arguments):

@@ -200,6 +200,9 @@ _NEVER = frozenset(
 
 _TYPES_KEPT = 8192
 
+_MADE_KEPT = 64
+"""Classes made inside functions that are known at a time."""
+
 
 class TypeTable:
     """Classifies types for one watch: which modules are ours decides whose instances are walked."""
@@ -209,10 +212,12 @@ class TypeTable:
         self._surfaces = {name: Names(attributes) for name, attributes in surfaces.items()}
         self._known: dict[int, TypeInfo] = {}
         self._leaves: set[int] = set()
+        self._made: list[int] = []
 
     def forget(self) -> None:
         """Classify anew: the set of watched modules has grown."""
         self._known.clear()
+        self._made.clear()
         self._leaves.clear()
 
     def info(self, cls: type) -> TypeInfo:
@@ -224,7 +229,18 @@ class TypeTable:
             found = self._known[id(cls)] = self._classify(cls)
             if found.kind is Kind.LEAF:
                 self._leaves.add(id(cls))
+            if "<locals>" in qualname(cls):
+                self._note_made(cls)
         return found
+
+    def _note_made(self, cls: type) -> None:
+        # To be known is to be kept alive: with all that hangs off a class that a request has made for itself.
+        self._made.append(id(cls))
+        if len(self._made) > _MADE_KEPT:
+            for key in self._made[:-1]:
+                self._known.pop(key, None)
+                self._leaves.discard(key)
+            del self._made[:-1]
 
     def are_leaves(self, objects: list[Any]) -> bool:
         """Whether all of them are known to be leaves. May say no of types that were never met."""
