@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 GROWTH = 6 << 20
-"""Bytes that the bounded records, the state itself and the allocator may take: 3.3 to 4.8 MB were measured, less
-than 1 MB of it without watching. What leaks 64 bytes with every request is found."""
+"""Bytes that the bounded records, the state itself and the allocator may take: 3.3 to 4.8 MB were measured,
+less than 1 MB of it without watching. What leaks 64 bytes with every request is found."""
 
 
 def serve(*arguments):
