@@ -12,7 +12,23 @@ import tempfile
 import threading
 from functools import lru_cache
 
+import redis
+import redis.asyncio
+
 from stateguard import AgentSession
+
+CHAT = 'POST /chat {"message": "{canary}"}'
+
+SYMPTOMS = (
+    "history", "overwritten", "tool", "locked", "cache", "cookie", "header", "stream", "error_page",
+    "websocket", "wsgi", "sqlite", "redis", "wsgi_redis", "cleared",
+)  # fmt: skip
+"""Each has an application ``NAME_leaking`` here, and its twin ``NAME_clean``."""
+
+
+def request_for(symptom):
+    """The request that shows it."""
+    return "WS /chat {canary}" if symptom == "websocket" else CHAT
 
 
 async def _read(receive):
@@ -112,6 +128,16 @@ async def locked_leaking(scope, receive, send):
     await _reply(send, text)
 
 
+@http
+async def locked_clean(scope, receive, send):
+    """The same lock around what belongs to one request only."""
+    message = await _read(receive)
+    with lock:
+        turns = [message]
+        text = ",".join(turns)
+    await _reply(send, text)
+
+
 CACHE: dict[str, str] = {}
 
 
@@ -150,6 +176,13 @@ async def header_leaking(scope, receive, send):
     await _reply(send, f"hello {message}", headers=[(b"x-last", previous.encode())])
 
 
+@http
+async def header_clean(scope, receive, send):
+    message = await _read(receive)
+    await asyncio.sleep(0.002)
+    await _reply(send, "hello", headers=[(b"x-last", message.encode())])
+
+
 STREAM = [""]
 
 
@@ -174,6 +207,20 @@ async def error_page_leaking(scope, receive, send):
         await _reply(send, f"error, state was {HISTORY[-4:]}", status=500)
     else:
         await _reply(send, HISTORY[-1])
+
+
+ANSWERED = [0]
+
+
+@http
+async def error_page_clean(scope, receive, send):
+    """Every twelfth request fails; its page shows what that request itself had kept."""
+    kept = [await _read(receive)]
+    ANSWERED[0] += 1
+    if ANSWERED[0] % 12 == 0:
+        await _reply(send, f"error, state was {kept}", status=500)
+    else:
+        await _reply(send, kept[-1])
 
 
 SOCKETS: list[str] = []
@@ -302,6 +349,48 @@ async def sqlite_clean(scope, receive, send):
     await _reply(send, " | ".join(text for (text,) in rows))
 
 
+redis_url = ""
+"""Of the server that the redis twins keep their turns in."""
+
+
+async def _through_redis(key, message):
+    # A connection per request, as in a worker that has just begun: none is carried into a forked child.
+    async with redis.asyncio.from_url(redis_url, decode_responses=True) as client:
+        await client.rpush(key, message)
+        await client.expire(key, 60)
+        return await client.lrange(key, 0, -1)
+
+
+@http
+async def redis_leaking(scope, receive, send):
+    """One conversation in the store for everybody."""
+    await _reply(send, " | ".join(await _through_redis("turns:agent", await _read(receive))))
+
+
+@http
+async def redis_clean(scope, receive, send):
+    message = await _read(receive)
+    await _reply(send, " | ".join(await _through_redis(f"turns:{message}", message)))
+
+
+def wsgi_redis_leaking(environ, start_response):
+    return _wsgi_through_redis("turns:agent", _message(environ), start_response)
+
+
+def wsgi_redis_clean(environ, start_response):
+    message = _message(environ)
+    return _wsgi_through_redis(f"turns:{message}", message, start_response)
+
+
+def _wsgi_through_redis(key, message, start_response):
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        client.rpush(key, message)
+        client.expire(key, 60)
+        turns = client.lrange(key, 0, -1)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [" | ".join(turns).encode()]
+
+
 BASKET: list[str] = []
 
 
@@ -325,11 +414,36 @@ async def cleared_clean(scope, receive, send):
     await _reply(send, f"you: {message}", f"basket: {basket}")
 
 
+def without_echo(app):
+    """The same application, told to say nothing: what it does to shared state, nobody is shown."""
+
+    async def silent(scope, receive, send):
+        async def muted(message):
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": []}
+            elif message["type"] == "http.response.body":
+                message = {**message, "body": b"."}
+            elif message["type"] == "websocket.send":
+                message = {**message, "text": "."}
+            await send(message)
+
+        await app(scope, receive, muted)
+
+    def silent_wsgi(environ, start_response):
+        def muted(status, headers):
+            return start_response(status, [])
+
+        return [b"." for _ in app(environ, muted)]
+
+    return silent_wsgi if app.__name__.startswith("wsgi") else silent
+
+
 def forget():
     """Every application as it was when the process began."""
     for state in (HISTORY, TOOL_RESULTS, LOCKED, SOCKETS, CACHE, BASKET):
         state.clear()
     LAST[0] = STREAM[0] = ""
+    ANSWERED[0] = 0
     shared_list.cache_clear()
     with contextlib.suppress(FileNotFoundError):
         os.remove(database)

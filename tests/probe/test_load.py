@@ -43,7 +43,10 @@ def test_leaks_are_proven(name):
         assert bleed.where == {"cookie": "cookie last", "header": "header x-last"}[name]
 
 
-@pytest.mark.parametrize("name", ["history", "overwritten", "tool", "cache", "cookie", "stream", "wsgi"])
+@pytest.mark.parametrize(
+    "name",
+    ["history", "overwritten", "tool", "locked", "cache", "cookie", "header", "stream", "error_page", "wsgi"],
+)
 def test_clean_twins_pass(name):
     result = verdict(f"{name}_clean", requests=64)
     assert (result.verdict, result.bleeds) == ("PASS", [])
