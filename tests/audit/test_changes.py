@@ -68,6 +68,29 @@ def test_diff_ignores_moved_lines_and_deleted_files(repository):
     assert result.exit_code == 0, result.stdout
 
 
+def test_diff_follows_renamed_files(repository):
+    repository.write("src/shop/__init__.py", "")
+    repository.write("src/shop/state.py", "LOG = []\nSEEN = set()\n")
+    repository.write("src/shop/log.py", "from shop import state\ndef f(x):\n    state.LOG.append(x)\n")
+    git(repository.root, "add", ".")
+    git(repository.root, "commit", "-qm", "two")
+    git(repository.root, "mv", "src/shop/state.py", "src/shop/kept.py")
+    text = "from shop import kept\ndef f(x):\n    kept.LOG.append(x)\n"
+    repository.write("src/shop/log.py", text)
+    git(repository.root, "mv", "app.py", "main.py")
+    assert found(repository.run("--diff", "HEAD", "--format", "json")) == []
+    repository.write("src/shop/log.py", text + "    kept.SEEN.add(x)\n")
+    assert found(repository.run("--diff", "HEAD", "--format", "json")) == [("SG101", "shop.kept.SEEN")]
+
+
+def test_diff_of_what_lies_above_the_working_directory(repository, monkeypatch):
+    (repository.root / "sub").mkdir()
+    monkeypatch.chdir(repository.root / "sub")
+    assert found(repository.run("--diff", "HEAD", "--format", "json", "..")) == []
+    repository.write("app.py", LEAK + "X = []\ndef f(user):\n    X.append(user)\n")
+    assert found(repository.run("--diff", "HEAD", "--format", "json", "../app.py")) == [("SG101", "app.X")]
+
+
 def test_baseline(leak):
     assert leak.run("--write-baseline", "base.json").exit_code == 0
     document = json.loads((leak.root / "base.json").read_text())

@@ -6,7 +6,7 @@ import io
 import os
 import stat
 import tokenize
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -51,7 +51,7 @@ def collect(paths: Iterable[Path], root: Path, exclude: tuple[str, ...]) -> list
         for file in files:
             key = os.path.realpath(file)  # a link is another name of a file, not another file
             if key not in found or (key == os.path.abspath(file) and found[key].path.is_symlink()):
-                found[key] = _source_file(file, root)
+                found[key] = source_file(file, root)
     return sorted(found.values(), key=lambda one: one.shown)
 
 
@@ -73,17 +73,24 @@ def _walk(top: Path, exclude: tuple[str, ...]) -> Iterator[Path]:
                 yield Path(directory, name)
 
 
-def _source_file(file: Path, root: Path) -> SourceFile:
+def source_file(
+    file: Path, root: Path, is_package: Callable[[Path], bool] = lambda d: (d / "__init__.py").is_file()
+) -> SourceFile:
+    """The file as it is audited. ``is_package`` says which directories are packages."""
     absolute = Path(os.path.abspath(file))
+    module = module_name(absolute, root, is_package)
+    return SourceFile(file, shown_as(absolute, root), module, file.name == "__init__.py")
+
+
+def shown_as(file: Path, root: Path) -> str:
+    """How findings call an absolute path."""
     try:
-        shown = absolute.relative_to(root).as_posix()
+        return file.relative_to(root).as_posix()
     except ValueError:
-        shown = absolute.as_posix()
-    is_package = file.name == "__init__.py"
-    return SourceFile(file, shown, module_name(absolute, root), is_package)
+        return file.as_posix()
 
 
-def module_name(file: Path, root: Path) -> str:
+def module_name(file: Path, root: Path, is_package: Callable[[Path], bool]) -> str:
     """The dotted name under which the file is imported.
 
     The package begins at the highest directory that has an ``__init__.py``. A file outside any package is
@@ -92,9 +99,8 @@ def module_name(file: Path, root: Path) -> str:
     """
     parts = [file.stem] if file.name != "__init__.py" else []
     directory = file.parent
-    has_package = (directory / "__init__.py").is_file()
-    if has_package:
-        while (directory / "__init__.py").is_file() and directory != directory.parent:
+    if is_package(directory):
+        while is_package(directory) and directory != directory.parent:
             parts.insert(0, directory.name)
             directory = directory.parent
         return ".".join(parts)
