@@ -56,6 +56,61 @@ def test_a_container_becomes_scoped_with_its_import(project):
     )
 
 
+def test_a_default_that_reads_names_is_not_moved_where_they_mean_something_else(project):
+    text = """\
+        class Shop:
+            first = 1
+
+            def add(self, item, items=[first]):  # in the body, `first` would be no name at all
+                items.append(item)
+
+
+        def shadowed(item, first=None, items=[first]):
+            items.append(item)
+
+
+        def asks(item, items=[]):
+            if items is None:
+                return
+            items.append(item)
+
+
+        keep = lambda item, items=[]: items.append(item)
+        A = B = []
+        C, D = [], []
+
+
+        def f(user):
+            A.append(user)
+            B.append(user)
+            C.append(user)
+            D.append(user)
+        """
+    text = "first = 0\n" + textwrap.dedent(text)
+    assert repaired(project, text, unsafe=True) == text
+    assert {one.fixable for one in project.audit("app.py").findings} == {""}
+
+
+def test_a_default_that_reads_a_name_is_moved_only_when_asked_for(project):
+    text = """\
+        def made(item, items=[Y], more=[n for n in range(3)]):
+            items.append(item)
+            more.append(item)
+        """
+    text = "Y = 1\n" + textwrap.dedent(text)
+    moved = "    more = [n for n in range(3)] if more is None else more\n"
+    once = text.replace("[n for n in range(3)]", "None").replace("):\n", "):\n" + moved)
+    assert repaired(project, text) == once
+    assert "    items = [Y] if items is None else items\n" in repaired(project, text, unsafe=True)
+
+
+def test_a_docstring_that_shares_its_line_stays_one(project):
+    text = 'def f(item, items=[]):\n    # why\n    "Doc."; items.append(item)  # so\n'
+    guard = "    items = [] if items is None else items\n"
+    wanted = f'def f(item, items=None):\n    # why\n    "Doc."\n{guard}    items.append(item)  # so\n'
+    assert repaired(project, text) == wanted
+
+
 def test_a_default_becomes_none_with_a_guard_line(project):
     text = """\
         def f(item, seen=[], *, names: "list" = [], options: dict[int, int] = {}): # why

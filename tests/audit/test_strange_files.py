@@ -30,6 +30,22 @@ def test_pipes_loops_and_dangling_links_are_reported_and_not_opened(project):
     assert "is not a regular file" in lines["pkg/endless.py"]
 
 
+def test_a_broken_cell_does_not_take_its_notebook_along(project):
+    cells = ["X = []", "def (", "def f(user):\n    X.append(user)", "%%bash\nls |", "await f(1)\n1 +"]
+    rows = [{"cell_type": "code", "source": text} for text in cells]
+    project.write("notes.ipynb", json.dumps({"cells": rows}))
+    found = json.loads(project.run("--format", "json").stdout)["findings"]
+    places = [(one["rule"], one["cell"], one["fixable"]) for one in found]
+    assert places == [("SG101", "cell 3, line 2", ""), ("SG199", "cell 2, line 1", "")]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "7", '{"cells": {}}', "{}", '{"cells": ' + "[" * 99_999, ""])
+def test_what_is_no_notebook_is_reported(project, text):
+    project.write("notes.ipynb", text)
+    [finding] = json.loads(project.run("--format", "json").stdout)["findings"]
+    assert finding["message"].startswith("this file is not a notebook: ")
+
+
 def test_a_link_is_another_name_and_not_another_file(project):
     project.write("z.py", LEAK)
     (project.root / "a.py").symlink_to("z.py")

@@ -141,12 +141,15 @@ def _merged_attributes(groups: dict[tuple[str, str], _Group]) -> dict[tuple[str,
 def _finding(context: Context, sources: Sources, group: _Group) -> Finding | None:
     claim = group.claim
     writes = [w for w in _distinct(group.writes) if context.judge.status(w) != "startup"]
-    # That a default is also stored or returned adds nothing once it is seen to change.
-    writes = [w for w in writes if w.write.op not in MILD_OPS] or writes
     if not writes:
         return None
-    verdicts = context.judge.verdicts(writes, claim.numeric)
-    pairs = sorted(zip(writes, verdicts, strict=True), key=lambda pair: _order(context, pair))
+    changes = [w for w in writes if w.write.op not in MILD_OPS]
+    pairs = list(zip(changes, context.judge.verdicts(changes, claim.numeric), strict=True))
+    if all(verdict.severity == "note" for _, verdict in pairs):
+        # That a default is also stored or returned adds nothing once it is seen to change for worse.
+        handed = [w for w in writes if w.write.op in MILD_OPS]
+        pairs += zip(handed, context.judge.verdicts(handed, claim.numeric), strict=True)
+    pairs.sort(key=lambda pair: _order(context, pair))
     sites = tuple(_site(context, sources, write, verdict) for write, verdict in pairs[:MAX_WRITES])
     write, verdict = pairs[0]
     site = sites[0]
@@ -178,7 +181,7 @@ def _finding(context: Context, sources: Sources, group: _Group) -> Finding | Non
         notes=_notes(context, claim, write, verdict),
         help=RULES[claim.rule].fix,
         replacement=_replacement(claim, defined_source),
-        fixable=claim.fixable,
+        fixable=_repairable(claim.fixable, claim.defined.file if claim.defined else ""),
         cell=sources.cell(site.file, write.write.line),
         frame=sources.frame(site.file, write.write.line, write.write.end_line),
     )
@@ -277,6 +280,11 @@ def _notes(context: Context, claim: Claim, write: SharedWrite, verdict: Verdict)
     return tuple(found)
 
 
+def _repairable(how: str, file: str) -> str:
+    """``how``, where ``--fix`` goes: notebooks are left as they are."""
+    return how if file.endswith((".py", ".pyw")) else ""
+
+
 def _replacement(claim: Claim, source: str) -> str:
     if claim.rule in ("SG101", "SG112") and claim.fixable:
         return scoped_replacement(source, claim.label.partition("[")[0])
@@ -309,7 +317,7 @@ def _declared(context: Context, sources: Sources, rows: Iterable[Declared]) -> I
             reachable_from=labels,
             notes=(one.note,) if one.note else (),
             help=RULES[one.rule].fix,
-            fixable=one.fixable,
+            fixable=_repairable(one.fixable, module.path),
             cell=sources.cell(module.path, one.line),
             frame=sources.frame(module.path, one.line, one.line),
         )

@@ -29,7 +29,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-FACTS_VERSION = 2
+FACTS_VERSION = 3
 """Part of every cache key: raise it when the meaning of any fact changes."""
 
 MODULE_BODY = "<module>"
@@ -80,13 +80,16 @@ class Call(NamedTuple):
 
 
 class Default(NamedTuple):
-    """A parameter's default value. ``depends`` is what FastAPI's ``Depends(...)`` names, else empty."""
+    """A parameter's default value. ``depends`` is what FastAPI's ``Depends(...)`` names, else empty;
+    ``repair`` how safely the value can be made in the body instead: ``safe``, ``unsafe``, empty if it cannot.
+    """
 
     refs: Refs
     kind: str
     line: int
     column: int
     depends: str
+    repair: str = ""
 
 
 class Decorator(NamedTuple):
@@ -100,7 +103,9 @@ class Decorator(NamedTuple):
 
 
 class Binding(NamedTuple):
-    """One assignment to a module-level name or in a class body. ``kind`` is a container kind or empty."""
+    """One assignment to a module-level name or in a class body. ``kind`` is a container kind or empty;
+    ``alone`` says that the statement is a plain assignment and binds nothing else.
+    """
 
     line: int
     column: int
@@ -108,6 +113,7 @@ class Binding(NamedTuple):
     elements: Refs
     kind: str
     annotation: str
+    alone: bool
 
 
 @dataclass(slots=True)
@@ -255,7 +261,7 @@ def load(text: str) -> ModuleFacts:
 
 
 def _binding(row: list[Any]) -> Binding:
-    return Binding(row[0], row[1], tuple(row[2]), tuple(row[3]), row[4], row[5])
+    return Binding(row[0], row[1], tuple(row[2]), tuple(row[3]), row[4], row[5], row[6])
 
 
 def _write(row: list[Any]) -> Write:

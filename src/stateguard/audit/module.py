@@ -22,24 +22,43 @@ def read_module(
     facts = ModuleFacts(name, path, is_package)
     if cells:
         facts.cells = cells
+    tree, facts.error, facts.error_line = _parsed(source)
+    if tree is None and cells:
+        # One cell that does not parse, half-written or in another language, does not take the others along.
+        source, facts.error, facts.error_line = _without_broken_cells(source, cells, facts.error)
+        tree, _, _ = _parsed(source)
+    if tree is not None:
+        _walk(tree, facts)
+        facts.suppressions = suppressions(source)
+    return facts
+
+
+def _parsed(source: str) -> tuple[ast.Module | None, str, int]:
+    """The tree, or ``None``, what is wrong and on which line."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes and the like are other tools' business
-            tree = ast.parse(source)
+            return ast.parse(source), "", 0
     except SyntaxError as error:
-        facts.error = f"cannot be parsed: {error.msg}"
-        facts.error_line = error.lineno or 1
-        return facts
+        return None, f"cannot be parsed: {error.msg}", error.lineno or 1
     except ValueError as error:
-        facts.error = f"cannot be parsed: {error}"
+        return None, f"cannot be parsed: {error}", 1
     except (RecursionError, MemoryError):
-        facts.error = "nested too deeply for Python's own parser"
-    if facts.error:
-        facts.error_line = 1
-        return facts
-    _walk(tree, facts)
-    facts.suppressions = suppressions(source)
-    return facts
+        return None, "is nested too deeply for Python's own parser", 1
+
+
+def _without_broken_cells(source: str, cells: list[tuple[int, int]], problem: str) -> tuple[str, str, int]:
+    """The source of a notebook, its broken cells blank; what is wrong with the first of them, and where."""
+    lines = source.split("\n")
+    starts = [start - 1 for start, _ in cells]
+    at = 0
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        tree, found, line = _parsed("\n".join(lines[start:end]) + "\n")
+        if tree is None:
+            lines[start:end] = [""] * (end - start)
+            if not at:
+                problem, at = found, start + line
+    return "\n".join(lines), problem, at or 1
 
 
 def _walk(tree: ast.Module, facts: ModuleFacts) -> None:
@@ -53,7 +72,7 @@ def _walk(tree: ast.Module, facts: ModuleFacts) -> None:
         reader.read(tree.body)
         reader.run_deferred()
     except RecursionError:
-        facts.error = "nested too deeply to be followed"
+        facts.error = "is nested too deeply to be followed"
         facts.error_line = 1
     finally:
         sys.setrecursionlimit(limit)

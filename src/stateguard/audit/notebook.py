@@ -14,11 +14,11 @@ def read_notebook(data: bytes) -> tuple[str, tuple[tuple[int, int], ...], str]:
     """
     try:
         document = json.loads(data)
-        cells = document["cells"]
-        if not isinstance(cells, list):
-            raise TypeError("cells is not a list")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         return "", (), f"is not a notebook: {error}"
+    cells = document.get("cells") if isinstance(document, dict) else None
+    if not isinstance(cells, list):
+        return "", (), "is not a notebook: it has no list of cells"
     lines: list[str] = []
     starts: list[tuple[int, int]] = []
     for number, cell in enumerate(cells, 1):

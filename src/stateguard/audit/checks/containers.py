@@ -57,7 +57,12 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
     if member:
         label, what = member, f"held by {what}"
     binding = first_binding(context, base)
-    replaceable = binding is not None and _scopable(binding.refs) and len(_bindings(context, base)) == 1
+    replaceable = (
+        binding is not None
+        and binding.alone
+        and _scopable(binding.refs)
+        and len(_bindings(context, base)) == 1
+    )
     return Claim(
         "SG101",
         target,
@@ -95,7 +100,12 @@ def declared(context: Context, changed: set[str]) -> Iterator[Declared]:
         for name, rows in module.bindings.items():
             binding = rows[0]
             target = f"{module.name}.{name}"
-            if len(rows) != 1 or binding.kind not in ("list", "dict", "set") or target in changed:
+            if (
+                len(rows) != 1
+                or not binding.alone
+                or binding.kind not in ("list", "dict", "set")
+                or target in changed
+            ):
                 continue
             if name.startswith("__") or binding.refs[0] not in ("n:list", "n:dict", "n:set"):
                 continue

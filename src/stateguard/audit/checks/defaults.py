@@ -50,13 +50,9 @@ def make(context: Context, place: Place) -> Claim:
         place.name,
         what,
         Spot(function.module.path, default.line),
-        fixable="safe" if default.kind in ("list", "dict", "set") and _simple(default.refs) else "",
+        fixable=default.repair if default.kind in ("list", "dict", "set") and len(default.refs) == 1 else "",
         defined_module=function.module.name,
     )
-
-
-def _simple(refs: tuple[str, ...]) -> bool:
-    return len(refs) == 1
 
 
 def escapes(context: Context) -> Iterator[tuple[Claim, SharedWrite]]:

@@ -248,14 +248,20 @@ def _guarded(body: cst.BaseSuite, guards: Sequence[tuple[str, cst.BaseExpression
         return cst.IndentedBlock([*rows[:at], *lines, *rows[at:]])
     assert isinstance(body, cst.IndentedBlock)
     statements = list(body.body)
-    at = 1 if statements and _is_docstring(statements[0]) else 0
+    first = statements[0] if statements else None
+    at = 0
+    if isinstance(first, cst.SimpleStatementLine) and _is_docstring(first):
+        at = 1
+        if len(first.body) > 1:  # ``"doc"; items.append(x)``
+            doc = first.body[0].with_changes(semicolon=cst.MaybeSentinel.DEFAULT)
+            rest = first.with_changes(body=first.body[1:], leading_lines=())
+            statements[:1] = [cst.SimpleStatementLine([doc], leading_lines=first.leading_lines), rest]
     return body.with_changes(body=[*statements[:at], *lines, *statements[at:]])
 
 
 def _is_docstring(statement: cst.BaseStatement) -> bool:
     return (
         isinstance(statement, cst.SimpleStatementLine)
-        and len(statement.body) == 1
         and isinstance(statement.body[0], cst.Expr)
         and isinstance(statement.body[0].value, (cst.SimpleString, cst.ConcatenatedString))
     )

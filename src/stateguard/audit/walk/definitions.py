@@ -6,6 +6,7 @@ import ast
 from typing import TYPE_CHECKING, Any
 
 from stateguard.audit.facts import ClassFacts, Decorator, Default, FunctionFacts, Refs
+from stateguard.audit.walk.movable import repair_of_default
 from stateguard.audit.walk.names import container_kind
 from stateguard.audit.walk.table import evaluate
 from stateguard.audit.walk.walker import Walker
@@ -65,7 +66,7 @@ def define_function(w: ScopeReader, node: Any) -> None:
         fn.line = node.lineno
     if node.returns is not None:
         fn.returns_annotation = annotation_name(node.returns)
-    _start(w, fn, node.args)
+    _start(w, fn, node)
     if w.kind == "class" and w.class_facts is not None:
         fn.owner = w.class_facts.qual
         w.class_facts.methods[name] = qual
@@ -90,7 +91,7 @@ def define_lambda(w: Walker, node: ast.Lambda) -> Refs:
     fn = FunctionFacts(qual, node.lineno, node.col_offset, node.end_lineno or node.lineno)
     if w.fn.owner and w.kind == "function":
         fn.parent = w.fn.qual
-    _start(w, fn, node.args)
+    _start(w, fn, node)
     w.module.functions[qual] = fn
     body = [ast.copy_location(ast.Return(node.body), node.body)]
 
@@ -168,8 +169,9 @@ def read_decorators(w: Walker, nodes: list[Any]) -> list[Decorator]:
     return found
 
 
-def _start(w: Walker, fn: FunctionFacts, args: ast.arguments) -> None:
+def _start(w: Walker, fn: FunctionFacts, node: Any) -> None:
     """Parameters, defaults and annotations; defaults are evaluated in the enclosing scope."""
+    args: ast.arguments = node.args
     fn.defined_in = w.fn.qual
     if w.kind == "function":
         fn.parent = w.fn.qual
@@ -202,7 +204,8 @@ def _start(w: Walker, fn: FunctionFacts, args: ast.arguments) -> None:
                 call = w.fn.calls[int(ref[ref.rindex("(") + 1 : -1])]
                 depends = call.args[0][0] if call.args else fn.annotations.get(arg.arg, "")
         kind = container_kind(refs)
-        fn.defaults[arg.arg] = Default(refs, kind, default.lineno, default.col_offset, depends)
+        repair = repair_of_default(node, arg.arg, default, w.kind, w.env) if kind else ""
+        fn.defaults[arg.arg] = Default(refs, kind, default.lineno, default.col_offset, depends, repair)
 
 
 def _depends_in(w: Walker, node: ast.AST) -> str:

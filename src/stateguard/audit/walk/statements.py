@@ -107,22 +107,22 @@ class ScopeReader(Walker):
         elif self.kind == "function":
             self.bind(name, refs, taint, target.lineno)
         elif self.kind == "module":
-            self._bind_module(name, target, refs, "")
+            self._bind_module(name, target, refs, "", _alone(node, target))
         else:
             self.env[name] = refs
-            self._bind_class(name, target, refs, "")
+            self._bind_class(name, target, refs, "", _alone(node, target))
 
-    def _bind_module(self, name: str, target: Any, refs: Refs, annotation: str) -> None:
+    def _bind_module(self, name: str, target: Any, refs: Refs, annotation: str, alone: bool) -> None:
         elements = tuple(dict.fromkeys(self.elements or ()))[:16]
         kind = container_kind(refs) or (ANNOTATION_KINDS.get(annotation, "") if refs != ("k:none",) else "")
-        binding = Binding(target.lineno, target.col_offset, refs, elements, kind, annotation)
+        binding = Binding(target.lineno, target.col_offset, refs, elements, kind, annotation, alone)
         self.module.bindings.setdefault(name, []).append(binding)
 
-    def _bind_class(self, name: str, target: Any, refs: Refs, annotation: str) -> None:
+    def _bind_class(self, name: str, target: Any, refs: Refs, annotation: str, alone: bool) -> None:
         if self.class_facts is not None:
             elements = tuple(dict.fromkeys(self.elements or ()))[:16]
             kind = container_kind(refs)
-            binding = Binding(target.lineno, target.col_offset, refs, elements, kind, annotation)
+            binding = Binding(target.lineno, target.col_offset, refs, elements, kind, annotation, alone)
             self.class_facts.attrs.setdefault(name, []).append(binding)
 
     def _note_own_attribute(self, base: Refs, name: str, refs: Refs, line: int) -> None:
@@ -144,6 +144,10 @@ class ScopeReader(Walker):
             elif len(refs) > 1 and normal(ref) in targets:
                 return "o"
         return ""
+
+
+def _alone(node: Any, target: ast.AST) -> bool:
+    return isinstance(node, ast.Assign) and node.targets == [target]
 
 
 def _assign(w: ScopeReader, node: Any) -> None:
@@ -170,12 +174,12 @@ def _annotated(w: ScopeReader, node: Any) -> None:
         w.elements = []
     refs = evaluate(w, node.value)
     if w.kind == "module" and simple:
-        w._bind_module(target.id, target, refs, annotation)
+        w._bind_module(target.id, target, refs, annotation, True)
     elif w.kind == "class" and simple:
         w.env[target.id] = refs
         if definitions.is_class_variable(node.annotation):
             annotation = CLASS_VARIABLE + annotation
-        w._bind_class(target.id, target, refs, annotation)
+        w._bind_class(target.id, target, refs, annotation, True)
     else:
         w.assign(target, refs, w.taint_since(mark), node)
     w.elements = None
