@@ -97,9 +97,11 @@ class Runner:
         paths = [INSIDE / "recording"]
         if guarded:
             paths += [INSIDE / "wrapping", ROOT / "src"]
+        plugins = {"PYTEST_PLUGINS": "guard_per_file"} if guarded else {}
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST")},
             **self.suite.environment,
+            **plugins,
             "PYTHONPATH": os.pathsep.join(map(str, paths)),
             "PYTHONDONTWRITEBYTECODE": "1",
             "COMPAT_OUTCOMES": str(place / "outcomes.jsonl"),

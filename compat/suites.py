@@ -100,12 +100,6 @@ SUITES = {
                 "pytest-timeout",
             ),
             ("tests", "--timeout=60"),
-            expected={
-                "tests/test_routing.py::test_no_memory_leak_from_Rule_builder": (
-                    "counts the rules alive in the whole process: the guard, one for all applications "
-                    "of the run, still holds those of tests before"
-                )
-            },
         ),
         Suite("asgiref", ("{source}", "packaging", "pytest", "pytest-asyncio"), ("tests",)),
         Suite(

@@ -102,8 +102,11 @@ class Rater:
         self._initialised: set[str] = set()
         self._taken: dict[str, deque[Mark]] = {}
 
-    def rate(self, seen: Seen, data: RequestData | None) -> Rating:
-        """The severity of a change made by a request that brought ``data``, and the reason in words."""
+    def rate(self, seen: Seen, data: RequestData | None, requests: int = 1) -> Rating:
+        """The severity of a change made by a request that brought ``data``, and the reason in words.
+
+        ``requests``: how many have run since the last look; the change may be the sum of what each has made.
+        """
         change = seen.change
         if change.kind == "reordered":
             return "note", "only the order changed, as in a cache that tracks recent use"
@@ -132,6 +135,8 @@ class Rater:
             if change.before == ABSENT and self._watcher.table.info(type(change.new)).kind is Kind.INSTANCE:
                 return "low", "an object made once per thread"
             return "high", "the next request on this thread inherits it"
+        if requests > 1 and self._is_traffic(seen, requests):
+            return "low", "a registry of what is under way: more than one request has come or gone"
         if self._is_ring(seen):
             return "low", "the latest of something, in a deque of limited length"
         if not change.entry and (change.came or change.went) and _all_floats(change.came, change.went):
@@ -181,6 +186,35 @@ class Rater:
         own = own_dict(info, owner) or {}
         return any(id(type(value)) in _LOCKS for value in list(own.values())[:64])
 
+    def _is_traffic(self, seen: Seen, requests: int) -> bool:
+        """Whether each of the requests may have put in one entry of its own, or taken one out.
+
+        There are not more entries than there were requests, none was overwritten, and each is an object that
+        stands for something live, or lies under a key that a program has made.
+        """
+        change, difference = seen.change, seen.difference
+        if difference is None or change.kind not in ("cleared", "replaced"):
+            return False
+        if change.entry:  # the identity of a thread, a file descriptor: used anew as soon as it is free
+            old, new = change.old, change.new
+            return type(change.key) is int and type(old) is type(new) and self._is_handle(new)
+        before, after = difference.before, difference.after
+        if before.keys is None or after.keys is None:
+            went, came = change.went, change.came
+            made = False
+        else:
+            had = dict(zip(map(id, before.keys), before.values, strict=False))
+            has = dict(zip(map(id, after.keys), after.values, strict=False))
+            if any(key in had and had[key] is not value for key, value in has.items()):
+                return False
+            went = [value for key, value in had.items() if key not in has]
+            came = [value for key, value in has.items() if key not in had]
+            keys = [key for key in (*before.keys, *after.keys) if (id(key) in had) != (id(key) in has)]
+            made = all(type(key) is int or _is_generated(key) for key in keys)
+        if max(len(went), len(came)) > requests:
+            return False
+        return made or all(map(self._is_handle, (*went, *came)))
+
     @staticmethod
     def _is_ring(seen: Seen) -> bool:
         """Whether elements came to one end of a full deque, and pushed out others at the other."""
@@ -190,8 +224,8 @@ class Rater:
         before, after, length = difference.before.values, difference.after.values, difference.node.maxlen
         if length is None or len(after) != length:
             return False
-        if len(before) == length and set(map(id, before)).isdisjoint(map(id, after)):
-            return True  # so much has come since the last look that nothing of it is left
+        if set(map(id, before)).isdisjoint(map(id, after)):
+            return True  # so much has come since the last look that nothing of what was there is left
         at = next((i for i, one in enumerate(before) if one is after[0]), None)
         kept = [] if at is None else before[at:]
         if kept and len(kept) < len(after) and all(map(is_, kept, after)):

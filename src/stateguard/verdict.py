@@ -83,7 +83,7 @@ class Judge:
         change = seen.change
         # Alone, though perhaps not proven: only what it brought can tell how bad the change is.
         data = candidates[0].data if len(candidates) == 1 else None
-        severity, reason = self._rater.rate(seen, data)
+        severity, reason = self._rater.rate(seen, data, len(candidates))
         confidence: Confidence = "exact" if sole is not None else "suspected"
         suspects: tuple[RequestInfo, ...] = ()
         if sole is None:

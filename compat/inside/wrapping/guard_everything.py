@@ -1,7 +1,8 @@
 """Runs inside of a suite's own processes: the guard around every application that anything calls.
 
 Applications are guarded where frameworks and servers call them, so the objects that tests hold stay as they
-are. How many applications and calls were guarded, what the guard itself failed at, and how many leaks it
+are. Each file of tests has a guard of its own: a guard holds the applications it has met until it is closed.
+How many applications and calls were guarded, what the guards themselves failed at, and how many leaks they
 saw are written to a file per process: a run in which nothing was guarded proves nothing.
 """
 
@@ -14,6 +15,7 @@ import json
 import os
 import sys
 import weakref
+from collections import Counter
 from functools import wraps
 
 TALLY = os.environ["COMPAT_TALLY"]  # now: tests empty the environment
@@ -26,8 +28,11 @@ class _Tally:
         self.apps = 0
         self.calls = 0
         self.seen = weakref.WeakSet()
+        self.leaks = 0
+        self.nodes = 0
+        self.failures = Counter()
         self.guard = None
-        self.clients = None
+        self.registered = False
 
     def note(self, app):
         try:
@@ -38,23 +43,31 @@ class _Tally:
             pass
         self.calls += 1
 
+    def take(self):
+        """What the open guard has seen; without it from now on."""
+        guard, self.guard = self.guard, None
+        if guard is None:
+            return
+        engine = guard.engine
+        self.leaks += sum(guard.counts.values())
+        if engine is not None:
+            self.failures.update(engine.failures)
+            if engine.watcher is not None:
+                self.nodes = max(self.nodes, len(engine.watcher.graph))
+        guard.close()
+
     def write(self):
-        engine = self.guard.engine if self.guard is not None else None
+        self.take()
         facts = {
             "apps": self.apps,
             "calls": self.calls,
-            "leaks": sum(self.guard.counts.values()) if self.guard is not None else 0,
-            "failures": dict(engine.failures) if engine is not None else {},
-            "looks": bool(engine is not None and engine.watcher is not None),
-            "nodes": _nodes(engine),
+            "leaks": self.leaks,
+            "failures": dict(self.failures),
+            "nodes": self.nodes,
         }
         path = os.path.join(TALLY, f"{os.getpid()}.json")
         with open(path, "w", encoding="utf-8") as file:
             json.dump(facts, file)
-
-
-def _nodes(engine):
-    return len(engine.watcher.graph) if engine is not None and engine.watcher is not None else 0
 
 
 tally = _Tally()
@@ -69,11 +82,19 @@ def _guard():
         from stateguard import Guard
 
         tally.guard = Guard(on_leak=_quiet)
-        atexit.register(tally.write)
+        if not tally.registered:
+            tally.registered = True
+            atexit.register(tally.write)
     return tally.guard
 
 
-os.register_at_fork(after_in_child=lambda: (setattr(tally, "calls", 0), setattr(tally, "apps", 0)))
+def _forget():
+    """A forked process has done nothing yet."""
+    tally.calls = tally.apps = tally.leaks = 0
+    tally.failures.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 # -- how an application is guarded --------------------------------------------------------------------
