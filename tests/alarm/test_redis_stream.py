@@ -62,6 +62,33 @@ def test_the_stream_is_bounded_and_rare_leaks_outlast_it(redis_url: str) -> None
     assert sink.lost == 0
 
 
+def test_exemptions_that_no_process_needs_are_merged(redis_url: str) -> None:
+    here, gone = "tests.alarm.state:HISTORY  # meant", "tests.alarm.state:GONE  # long gone"
+    for used in (False, True):
+        guard = Guard(
+            watch=["tests.alarm.state"], process=False, report_to=redis_url, allow=[here, gone], on_leak=str
+        )
+        with guard.request("job"):
+            if used:
+                state.HISTORY.append("word")
+        guard.close()
+        assert read_leaks([redis_url]).unused_allowances() == ([gone] if used else [gone, here])
+    state.HISTORY.clear()
+    done = subprocess.run([str(BIN / "stateguard"), "report", redis_url], capture_output=True, timeout=60)
+    assert b"exemption that matches nothing" in done.stdout
+
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.ttl("stateguard:leaks:exemptions") > 0
+        client.zadd("stateguard:leaks:exemptions:named", {gone: time.time() - 25 * 3600})
+        client.hset("stateguard:leaks:exemptions", "odd", "x" * 100)
+    sink = RedisStream(redis_url)
+    sink.allowances({here: 0, "hostile \x1b[2J \ud800": 1})
+    sink.close()
+    assert read_leaks([redis_url]).unused_allowances() == ["odd"], (
+        "of what nobody has any more, nothing is said"
+    )
+
+
 def test_hostile_texts_and_lines_that_are_no_leaks(redis_url: str) -> None:
     sink = RedisStream(redis_url)
     sink.leak(hostile(), 1)

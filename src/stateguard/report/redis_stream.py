@@ -2,7 +2,8 @@
 
 Needs the extra ``redis``. For teams that run a Redis and no OpenTelemetry collector. A frequent leak may push
 a rare one out of the stream, never out of the table: that holds the first occurrence of each, up to
-:data:`DISTINCT` of them. Both go :data:`DAYS` days after the last leak.
+:data:`DISTINCT` of them. A third key counts what each exemption has let pass. All go :data:`DAYS` days after
+the last leak.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import logging
 import os
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -18,11 +20,11 @@ import redis
 
 from stateguard.errors import ConfigError
 from stateguard.messages import see
-from stateguard.report.record import LINE, encode
+from stateguard.report.record import ALLOWANCES, LINE, decode_allowances, encode, encode_allowances
 from stateguard.report.sender import Sender
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from stateguard.leak import Leak
 
@@ -36,6 +38,9 @@ MAX_LENGTH = 10_000
 
 DISTINCT = 10_000
 DAYS = 30
+NAMED = 24 * 3600.0
+"""Seconds: exemptions that no process has had for so long before the last one that ended are given up."""
+
 TIMEOUT = 5.0
 """Seconds to wait for Redis; requests never wait for it."""
 
@@ -56,6 +61,8 @@ class Place:
         own = dict(parse_qsl(parts.query))
         self.key = own.pop("stream", KEY)
         self.table = f"{self.key}:distinct"
+        self.exemptions = f"{self.key}:exemptions"
+        """How often each entry of ``allow`` has matched; ``:named`` after it: when a process last had it."""
         length = own.pop("maxlen", str(MAX_LENGTH))
         if not length.isdecimal() or not int(length):
             raise ConfigError(f"maxlen={length!r} of {shown(url)} is not a number, 1 or more")
@@ -100,6 +107,12 @@ class RedisStream:
             self._begin()
         self._sender.put(encode(leak, seen, self._process))
 
+    def allowances(self, hits: Mapping[str, int]) -> None:
+        """Hand it to the sending thread: the process ends."""
+        if os.getpid() != self._pid:
+            self._begin()
+        self._sender.put(encode_allowances(hits, self._process))
+
     def close(self) -> None:
         """Send what waits, for two seconds at most."""
         if not self._sender.close():
@@ -110,13 +123,32 @@ class RedisStream:
         full = place.client.hlen(place.table) >= DISTINCT
         pipe = place.client.pipeline(transaction=False)
         for line in lines:
+            record = json.loads(line)
+            hits = decode_allowances(record)
+            if hits is not None:
+                self._count(hits, pipe)
+                continue
             pipe.xadd(place.key, {"leak": line}, maxlen=place.length, approximate=True)
             if not full:
-                pipe.hsetnx(place.table, json.loads(line)["id"], line.decode())
-        for key in (place.key, place.table):
+                pipe.hsetnx(place.table, record["id"], line.decode())
+        for key in (place.key, place.table, place.exemptions, f"{place.exemptions}:named"):
             pipe.expire(key, DAYS * 24 * 3600)
         pipe.execute()
         self._said = False
+
+    def _count(self, hits: Mapping[str, int], pipe: Any) -> None:
+        """Add what the exemptions of this process have let pass; those that nobody has any more go."""
+        place, now = self._place, time.time()
+        named = f"{place.exemptions}:named"
+        client: Any = place.client
+        old = client.zrangebyscore(named, "-inf", now - NAMED)
+        if old:
+            pipe.hdel(place.exemptions, *old)
+            pipe.zrem(named, *old)
+        if client.zcard(named) - len(old) < ALLOWANCES:
+            for entry, n in hits.items():
+                pipe.hincrby(place.exemptions, entry, n)
+                pipe.zadd(named, {entry: now})
 
     def _complain(self, error: Exception | None) -> None:
         if not self._said:
@@ -126,6 +158,10 @@ class RedisStream:
             logger.warning(
                 "stateguard cannot send leaks to %s: %s (%s)", self._place.name, why, see("cannot-send")
             )
+
+
+def _number(text: bytes) -> int:
+    return int(text[:16]) if text.isdigit() else 0
 
 
 class Reader:
@@ -143,6 +179,10 @@ class Reader:
             if self._start == "-":
                 for _, line in client.hscan_iter(place.table, count=500):
                     yield line[:LINE]
+                hits = client.hgetall(place.exemptions)
+                if hits:
+                    counts = {entry.decode("utf-8", "replace"): _number(n) for entry, n in hits.items()}
+                    yield encode_allowances(counts, "redis")
             while batch := client.xrange(place.key, min=self._start, count=500):
                 for number, fields in batch:
                     self._start = f"({number.decode()}"
