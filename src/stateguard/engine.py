@@ -638,6 +638,7 @@ class Engine:
             locate or self._location,
             unproven,
             -1 if self.ledger.crowded else self.ledger.moment,
+            self.finder.why_none,
         )
         if self.containment is not None and not self.warm_up.active:
             verdicts = self._contain(self.containment, seen, verdicts)

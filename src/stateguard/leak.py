@@ -112,7 +112,8 @@ class Leak:
     ``request`` is ``None`` when code outside any request did it (a timer, a thread, a start-up task).
     ``suspects`` lists the requests that may have done it when ``confidence`` is ``"suspected"``, at most
     :data:`SUSPECTS`.
-    ``in_flight`` lists the other requests being served at that moment: they could read what was written.
+    ``in_flight`` lists the other requests being served at that moment: they could read what was written. With
+    ``restored``, also those being served when it was put back.
     """
 
     path: str
@@ -131,6 +132,10 @@ class Leak:
     in_flight: tuple[RequestInfo, ...] = ()
     after_response: bool = False
     restored: bool = False
+    restored_at: float | None = None
+    """With ``restored``: when (``time.time()``). Who was in flight until then could read what was written."""
+    unlocated: str = ""
+    """Why there is no ``location``, in words."""
     contained: str = ""
     """With ``on_leak="restore"``: ``"put back ..."``, or why it could not be."""
     fix: str = ""

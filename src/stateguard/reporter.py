@@ -14,7 +14,7 @@ from stateguard.messages import see
 from stateguard.report.aftermath import Aftermath
 from stateguard.report.rate import RateLimit
 from stateguard.report.sink import TakesAllowances
-from stateguard.report.text import contained, counted, fields, render_leak
+from stateguard.report.text import aftermath, counted, fields, render_leak
 from stateguard.report.thinning import Thinning
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Reporter:
         if leak.restored:
             if leak.severity == "note":
                 self._retract(leak, sole)
-            self.amend(leak)
+            self.amend(leak, say=leak.severity != "note")
             return
         key = leak.id
         n = self.counts.get(key, 0) + 1
@@ -211,7 +211,7 @@ class Reporter:
             if n == 1 and alarming:
                 action(leak)
         elif logger.isEnabledFor(level) and self._limits[0 if alarming else 1].allows():
-            text = contained(leak) if n == AGAIN else counted(leak, n) if n > 1 else render_leak(leak)
+            text = aftermath(leak) if n == AGAIN else counted(leak, n) if n > 1 else render_leak(leak)
             logger.log(level, "%s", text, extra=fields(leak))
 
 

@@ -46,10 +46,12 @@ class Judge:
         locate: Callable[[Seen, GuardedRequest | None], Location | None],
         unproven: bool = False,
         moment: int = -1,
+        unlocated: Callable[[GuardedRequest | None], str] = lambda sole: "",
     ) -> list[tuple[Leak, GuardedRequest | None, Seen]]:
         """The leaks among the changes, each with the request it is proven against, if one is.
 
         ``moment`` is the same for two changes between which no other stretch has begun; -1 where others run.
+        ``unlocated`` tells why ``locate`` has found no line.
         """
         found: list[tuple[Leak, GuardedRequest | None, Seen]] = []
         around = [request for request in in_flight if request.active]
@@ -62,9 +64,9 @@ class Judge:
             sole = candidates[0] if len(candidates) == 1 else None
             if sole is not None and (unproven or self._written_outside(one.root)):
                 sole = None
-            leak = self._leak(one, sole, candidates, around, locate(one, sole))
+            leak = self._leak(one, sole, candidates, around, locate(one, sole), unlocated)
             if sole is not None:
-                restored = self._put_back(sole, leak, moment)
+                restored = self._put_back(sole, leak, around, moment)
                 if restored is not None:
                     found.append((restored, sole, one))
                     continue
@@ -79,6 +81,7 @@ class Judge:
         candidates: Sequence[GuardedRequest],
         around: Sequence[GuardedRequest],
         location: Location | None,
+        unlocated: Callable[[GuardedRequest | None], str],
     ) -> Leak:
         change = seen.change
         # Alone, though perhaps not proven: only what it brought can tell how bad the change is.
@@ -107,11 +110,14 @@ class Judge:
             after_hash=change.after_hash,
             root=seen.root,
             in_flight=tuple(request.info for request in around[:SUSPECTS] if request is not sole),
+            unlocated="" if location is not None else unlocated(sole),
             after_response=sole is not None and not sole.active,
             fix=advise(seen.path, seen.root, change.kind, change.before, change.after, seen.holder),
         )
 
-    def _put_back(self, request: GuardedRequest, leak: Leak, moment: int) -> Leak | None:
+    def _put_back(
+        self, request: GuardedRequest, leak: Leak, around: Sequence[GuardedRequest], moment: int
+    ) -> Leak | None:
         """The leak that this change undoes, marked as restored; ``None`` if it undoes none."""
         before_hash, first, then = request.first_hashes.get(leak.path, ("", None, -1))
         if first is None or before_hash != leak.after_hash:
@@ -120,7 +126,14 @@ class Judge:
         if then == moment >= 0 and first.severity != "critical":
             # Seen only because somebody looks after each line: the owner of a lock, a flag of a pool.
             return replace(first, restored=True, severity="note", reason=UNNOTICED)
-        return replace(first, restored=True)
+        beside = {id(info): info for info in first.in_flight}  # and who has come since
+        beside.update((id(other.info), other.info) for other in around if other is not request)
+        return replace(
+            first,
+            restored=True,
+            restored_at=leak.time,
+            in_flight=tuple(beside.values())[:SUSPECTS],
+        )
 
     # Code outside any request: a timer, a background thread. What it writes is nobody's leak, but as long
     # as such a thread lives, no request can be proven guilty of a change to the same state.

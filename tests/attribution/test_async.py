@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -71,9 +72,44 @@ def test_a_write_that_is_put_back_is_reported_as_restored() -> None:
         asyncio.run(serve(guard, flip, requests=4))
         (leak,) = guard.leaks
         assert leak.restored
+        assert leak.restored_at is not None
+        assert leak.restored_at >= leak.time
         assert leak.path == "tests.attribution.shared.TABLE['flag']"
         assert leak.request.id == "guilty-0"
         assert len(leak.in_flight) == 3
+
+
+def test_that_it_was_put_back_is_said_with_who_could_read_it_meanwhile(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main(guard: Any) -> None:
+        written, put_back = asyncio.Event(), asyncio.Event()
+
+        async def flip(user: str) -> None:
+            shared.TABLE["flag"] = user
+            written.set()
+            await put_back.wait()
+            del shared.TABLE["flag"]
+
+        async def late() -> None:
+            put_back.set()
+            await asyncio.sleep(0)
+
+        flipping = asyncio.create_task(guard.run("flipping", flip("ann")))
+        await written.wait()
+        await guard.run("late", late())
+        await flipping
+
+    with guarding() as guard, caplog.at_level(logging.INFO, "stateguard"):
+        asyncio.run(main(guard))
+        (leak,) = guard.leaks
+        assert [info.path for info in leak.in_flight] == ["late"]
+    first, then = (record.getMessage() for record in caplog.records)
+    assert first.startswith(f"shared state added: {leak.path} [")
+    assert "no other request was in flight" in first
+    assert f"[leak {leak.id}]: put back " in then
+    assert f"later by {leak.request}; 1 other request was in flight before it was put back and" in then
+    assert f"could read it until then: {leak.in_flight[0]}" in then
 
 
 def test_code_outside_any_request_is_never_blamed_on_one() -> None:

@@ -45,6 +45,8 @@ def test_auto_finds_the_line_once_something_has_changed(write: str) -> None:
         for _ in range(3):
             asyncio.run(serve(guard, at(write)))
         located = [leak.location for leak in exact(guard.leaks) if leak.location]
+        assert all(bool(leak.unlocated) == (leak.location is None) for leak in guard.leaks)
+        assert "from the next occurrence on" in guard.leaks[0].unlocated
         assert len(located) >= 4
         assert {place.line for place in located} == {line_of(write)}
         assert not guard.finder.armed
@@ -55,6 +57,7 @@ def test_never_arms_nothing() -> None:
         asyncio.run(serve(guard, shared.direct))
         assert guard.leaks
         assert all(leak.location is None for leak in guard.leaks)
+        assert all('locate="never"' in leak.unlocated for leak in guard.leaks)
         assert not guard.finder.armed
 
 
@@ -172,8 +175,8 @@ def test_a_debugger_keeps_its_trace_function() -> None:
     else:
         assert tracer is None
         assert "sys.settrace is taken by" in reason
-        assert "debugger" in guard.finder.why_not
         assert found is None
+        assert guard.leaks[0].unlocated == reason
 
 
 def test_watching_one_name_still_finds_the_line() -> None:

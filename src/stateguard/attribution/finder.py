@@ -135,6 +135,21 @@ class Finder:
         if self.mode == "auto" and not self._purse.spend(cost):
             self.disarm()
 
+    def why_none(self, request: object) -> str:
+        """Why a change was found on no line, in words; ``request`` is the one it is proven against."""
+        if self.mode == "never":
+            return 'nobody looks for it (locate="never")'
+        reason = choose_tracer()[1]
+        if reason:
+            return reason
+        if self.armed and request is None:
+            return (
+                "several lines, or code that is not watched, may have written; the next occurrence may tell"
+            )
+        if self.mode == "always":
+            return "no line of watched code was under way"
+        return 'it is traced from the next occurrence on, within the budget (locate="always": from the first)'
+
     # -- stretches -------------------------------------------------------------------------------
 
     def enter(self) -> None:
@@ -208,4 +223,4 @@ class Finder:
             frame = self._frame[1]
         else:
             frame = sys._current_frames().get(thread)
-        return describe(position, frames(frame, self.traces))
+        return describe(position, frames(frame, self.traces), self.traces)

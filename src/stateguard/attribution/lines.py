@@ -13,6 +13,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from stateguard.aside import allowed_to_block
+from stateguard.attribution.through import written_through
 from stateguard.leak import Frame, Location
 
 if TYPE_CHECKING:
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
 
 class Position(NamedTuple):
-    """A line in flight."""
+    """A line in flight. ``after``: it has been at this offset, in a call that has called watched code."""
 
     code: CodeType
     line: int
+    after: int = 0
 
 
 class LineListener(Protocol):
@@ -97,6 +99,9 @@ _HARMLESS = frozenset(
 """Instructions that run no code of anybody and change nothing but local variables. ``POP_TOP`` and the like
 may drop the last reference to an object with a finalizer: see :func:`may_write`."""
 
+CALLS = 12
+"""Calls on the stack that a location keeps, the innermost ones."""
+
 _lines: dict[CodeType, frozenset[int]] = {}
 
 
@@ -123,13 +128,13 @@ def may_write(position: Position | None) -> bool:
     return position.line in known
 
 
-def frames(frame: FrameType | None, traces: Callable[[CodeType], bool]) -> list[tuple[CodeType, int]]:
+def frames(frame: FrameType | None, traces: Callable[[CodeType], bool]) -> list[FrameType]:
     """The watched part of a stack, innermost first."""
     found = []
     depth = 0
     while frame is not None and depth < 200:
         if traces(frame.f_code):
-            found.append((frame.f_code, frame.f_lineno))
+            found.append(frame)
         frame, depth = frame.f_back, depth + 1
     return found
 
@@ -139,23 +144,25 @@ def caller(frame: FrameType | None, traces: Callable[[CodeType], bool]) -> Posit
     depth = 0
     while frame is not None and depth < 200:
         if traces(frame.f_code):
-            return Position(frame.f_code, frame.f_lineno)
+            # The call itself may go on: a C function that has called back.
+            return Position(frame.f_code, frame.f_lineno, max(frame.f_lasti, 0))
         frame, depth = frame.f_back, depth + 1
     return None
 
 
-def describe(position: Position, stack: list[tuple[CodeType, int]]) -> Location:
+def describe(position: Position, stack: list[FrameType], traces: Callable[[CodeType], bool]) -> Location:
     """A position as a location, with the application's part of the stack (outermost first)."""
-    code, line = position
-    outer: list[tuple[CodeType, int]] = []
-    for i, (found, _) in enumerate(stack):
-        if found is code:
-            outer = stack[i + 1 :]
+    code, line, after = position
+    own = _frame(code, line)
+    calls, names = [own], None
+    for i, found in enumerate(stack):
+        if found.f_code is code:
+            names = found.f_globals
+            calls += [_frame(outer.f_code, outer.f_lineno) for outer in stack[i + 1 : i + CALLS]]
             break
-    calls = [_frame(code, line), *(_frame(other, at) for other, at in outer)]
     calls.reverse()
-    own = calls[-1]
-    return Location(own.file, own.line, own.function, own.source, stack=tuple(calls[-12:]))
+    via = written_through(code, line, after, names, traces)
+    return Location(own.file, own.line, own.function, own.source, via, tuple(calls))
 
 
 def _frame(code: CodeType, line: int) -> Frame:

@@ -99,6 +99,8 @@ def decode(record: Mapping[str, Any]) -> Leak:
             root=_text(record, "root"),
             after_response=record.get("after_response") is True,
             restored=record.get("restored") is True,
+            restored_at=None if record.get("restored_at") is None else _number(record, "restored_at"),
+            unlocated=_text(record, "unlocated") if "unlocated" in record else "",
             contained=_text(record, "contained") if "contained" in record else "",
             fix=_text(record, "fix"),
             time=_number(record, "time"),

@@ -12,7 +12,7 @@ from stateguard.report.record import bounded, clip
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from stateguard.leak import Leak, Location, RequestInfo
+    from stateguard.leak import Leak, RequestInfo
 
 SHOWN = 4
 """Requests listed by name before the rest is only counted."""
@@ -35,7 +35,7 @@ def short_file(file: str) -> str:
 
 def render_leak(leak: Leak) -> str:
     """Several lines, no trailing newline."""
-    rows = [("what", _what(leak)), ("where", _where(leak.location)), ("who", _who(leak))]
+    rows = [("what", _what(leak)), ("where", _where(leak)), ("who", _who(leak))]
     if leak.location is not None and len(leak.location.stack) > 1:
         calls = " > ".join(f"{frame.function}:{frame.line}" for frame in leak.location.stack)
         rows.append(("called", calls))
@@ -68,9 +68,10 @@ def _what(leak: Leak) -> str:
     return f"{leak.before} -> {leak.after}{hashes}"
 
 
-def _where(location: Location | None) -> str:
+def _where(leak: Leak) -> str:
+    location = leak.location
     if location is None:
-        return 'line not traced this time (locate="auto" traces it from now on, "always" from the start)'
+        return f"line not known: {leak.unlocated}" if leak.unlocated else "line not known"
     via = f"  (written by {location.via})" if location.via else ""
     source = f"   {location.source.strip()}" if location.source else ""
     return f"{short_file(location.file)}:{location.line} in {location.function}{via}{source}"
@@ -79,7 +80,7 @@ def _where(location: Location | None) -> str:
 def _who(leak: Leak) -> str:
     if leak.request is not None:
         when = ", after the response" if leak.after_response else ""
-        restored = ", and put back later in the same request" if leak.restored else ""
+        restored = f", and put back {_later(leak)}in the same request" if leak.restored else ""
         return f"{leak.request}{when}{restored}; exact: only its code was running then"
     if not leak.suspects:
         return "code outside any request"
@@ -89,15 +90,34 @@ def _who(leak: Leak) -> str:
 
 
 def _beside(leak: Leak) -> str:
-    if not leak.in_flight:
-        return "no other request was in flight; every later one can read it" if not leak.restored else ""
     n = len(leak.in_flight)
+    if not n:
+        return "no other request was in flight" + ("" if leak.restored else "; every later one can read it")
     noun = "request was" if n == 1 else "requests were"
-    return f"{n} other {noun} in flight and could read it: {_names(leak.in_flight)}"
+    until = "in flight and could read it"
+    if leak.restored:
+        until = "in flight before it was put back and could read it until then"
+    return f"{n} other {noun} {until}: {_names(leak.in_flight, leak)}"
 
 
-def _names(requests: Iterable[RequestInfo]) -> str:
-    every = [str(request) for request in requests]
+def _later(leak: Leak) -> str:
+    return "later " if leak.restored_at is None else f"{_seconds(leak.restored_at - leak.time)} later "
+
+
+def _seconds(seconds: float) -> str:
+    return f"{max(seconds, 0.0):.3g} s" if seconds >= 1 else f"{max(seconds, 0.0) * 1000:.3g} ms"
+
+
+def _names(requests: Iterable[RequestInfo], beside: Leak | None = None) -> str:
+    """Their names; of those ``beside`` a leak also for how long they went on, where it is known."""
+    every = []
+    for request in requests:
+        ended = (
+            ""
+            if beside is None or request.ended is None or beside.restored
+            else (f", which ended {_seconds(request.ended - beside.time)} later")
+        )
+        every.append(f"{request}{ended}")
     more = f" and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
     return ", ".join(every[:SHOWN]) + more
 
@@ -123,10 +143,13 @@ def counted(leak: Leak, count: int) -> str:
     return _line(f"shared state {_verb(leak.kind)}: {leak.path} [leak {leak.id}]: seen {count} times now")
 
 
-def contained(leak: Leak) -> str:
-    """One line: whether a leak was put back at the end of the request."""
-    who = f" ({leak.request})" if leak.request is not None else ""
-    return _line(f"shared state {_verb(leak.kind)}: {leak.path} [leak {leak.id}]: {leak.contained}{who}")
+def aftermath(leak: Leak) -> str:
+    """One line: whether the guard has put it back at the end of the request, or the request has done so."""
+    what = f"shared state {_verb(leak.kind)}: {leak.path} [leak {leak.id}]"
+    if leak.contained or not leak.restored:
+        who = f" ({leak.request})" if leak.request is not None else ""
+        return _line(f"{what}: {leak.contained}{who}")
+    return _line(f"{what}: put back {_later(leak)}by {leak.request}; {_beside(leak)}")
 
 
 def fields(leak: Leak) -> Mapping[str, object]:
