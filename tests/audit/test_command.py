@@ -4,9 +4,12 @@ import os
 import subprocess
 import sys
 
+import pytest
 from click.testing import CliRunner
 
+from stateguard.audit.options import read_table
 from stateguard.commands import stateguard
+from stateguard.errors import ConfigError
 from tests.audit.conftest import LEAK
 
 
@@ -82,6 +85,29 @@ def test_configuration_is_read_and_checked(leak):
         done = run_process("audit", cwd=leak.root)
         assert done.returncode == 2
         assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[tool]\nstateguard = 4", "[tool.stateguard] must be a table"),
+        ("tool = 4", "[tool] must be a table"),
+        ("[tool.stateguard]\naudit = []", "[tool.stateguard.audit] must be a table"),
+        ('[tool.stateguard.audit]\npaths = "src"', "paths must be a list of strings"),
+        ("[tool.stateguard.audit]\nbaseline = 4", "baseline must be the name of a file"),
+    ],
+)
+def test_a_configuration_of_another_shape_is_refused(leak, text, words):
+    leak.write("pyproject.toml", text + "\n")
+    with pytest.raises(ConfigError) as refused:
+        read_table(leak.root / "pyproject.toml")
+    assert words in str(refused.value)
+
+
+def test_a_baseline_that_cannot_be_written_is_said(leak):
+    done = run_process("audit", "--write-baseline", "nowhere/base.json", cwd=leak.root)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "cannot write nowhere/base.json" in done.stderr
 
 
 def test_quiet_things_are_counted_and_shown_on_request(project):

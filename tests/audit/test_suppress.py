@@ -38,6 +38,28 @@ def test_a_comment_at_the_definition_suppresses_the_finding(project, comment):
     assert targets(project.findings(code(definition=comment))) == ["app.B"]
 
 
+@pytest.mark.parametrize(
+    ("first", "last"), [("  # stateguard: ignore[SG101] first", ""), ("", "  # stateguard: ignore")]
+)
+def test_a_comment_at_either_end_of_a_definition_of_many_lines(project, first, last):
+    lines = f"""\
+A = [{first}
+    1,  # one
+
+    2,
+]{last}
+B = {{
+    "x": 1,  # stateguard: ignore[SG101] within it, this covers its own line only
+}}
+
+
+def f(user):
+    A.append(user)
+    B["x"] = user
+"""
+    assert targets(project.findings(lines)) == ["app.B", "SG198"]
+
+
 def test_a_comment_at_one_write_leaves_the_others(project):
     first, _ = project.findings(code(first="  # stateguard: ignore[SG101] bounded"))
     assert (first.target, first.line, len(first.writes)) == ("app.B", 7, 1)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stateguard.errors import ConfigError
+from stateguard.errors import ConfigError, StateGuardError
 from stateguard.finding import AuditReport, Finding
 
 BASELINE_VERSION = 1
@@ -57,7 +57,10 @@ class Baseline:
             reasons = {row["fingerprint"]: row.get("reason", "") for row in Baseline.read(path).rows}
         rows = [{**row, "reason": reasons.get(row["fingerprint"], "")} for row in self.rows]
         document = {"version": BASELINE_VERSION, "findings": rows}
-        path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+        try:
+            path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+        except OSError as error:
+            raise StateGuardError(f"cannot write {path}: {error.strerror or error}") from error
         return len(rows)
 
     def apply(self, report: AuditReport) -> AuditReport:

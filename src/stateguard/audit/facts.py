@@ -29,7 +29,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-FACTS_VERSION = 3
+FACTS_VERSION = 4
 """Part of every cache key: raise it when the meaning of any fact changes."""
 
 MODULE_BODY = "<module>"
@@ -189,13 +189,17 @@ class ClassFacts:
 
 @dataclass(slots=True)
 class Suppression:
-    """A ``# stateguard: ignore[...]`` comment. No codes means every rule; ``whole_file`` means every line."""
+    """A ``# stateguard: ignore[...]`` comment. No codes means every rule; ``whole_file`` means every line.
+
+    ``begins`` is the first line of the statement, where the comment stands behind its end: else its own line.
+    """
 
     line: int
     column: int
     codes: tuple[str, ...]
     reason: str
     whole_file: bool = False
+    begins: int = 0
 
 
 @dataclass(slots=True)
@@ -256,7 +260,7 @@ def load(text: str) -> ModuleFacts:
         one.attrs = {name: [_binding(b) for b in rows] for name, rows in attrs.items()}
         one.assigned = {name: [(a, b, c) for a, b, c in rows] for name, rows in one.assigned.items()}
         facts.classes[one.qual] = one
-    facts.suppressions = [Suppression(s[0], s[1], tuple(s[2]), s[3], s[4]) for s in suppressions]
+    facts.suppressions = [Suppression(s[0], s[1], tuple(s[2]), s[3], s[4], s[5]) for s in suppressions]
     return facts
 
 

@@ -88,16 +88,23 @@ def read_table(path: Path) -> Mapping[str, Any]:
             data = tomllib.load(file)
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
-    table = data.get("tool", {}).get("stateguard", {}).get("audit", {})
-    if not isinstance(table, dict):
-        raise ConfigError(f"{path}: [tool.stateguard.audit] must be a table")
+    table: Any = data
+    at = ""
+    for name in ("tool", "stateguard", "audit"):
+        table, at = table.get(name, {}), f"{at}.{name}".lstrip(".")
+        if not isinstance(table, dict):
+            raise ConfigError(f"{path}: [{at}] must be a table")
     unknown = sorted(set(table) - _KEYS)
     if unknown:
         raise ConfigError(
             f"{path}: [tool.stateguard.audit] has no option {unknown[0]!r}. "
             f"Options: {', '.join(sorted(_KEYS))}"
         )
-    return table
+    if "paths" in table:
+        _strings(table["paths"], "paths", str(path))
+    if not isinstance(table.get("baseline", ""), str):
+        raise ConfigError(f"{path}: baseline must be the name of a file, not {table['baseline']!r}")
+    return dict(table)
 
 
 def with_table(options: AuditOptions, table: Mapping[str, Any], source: str) -> AuditOptions:

@@ -78,7 +78,7 @@ class Suppressions:
     def _matches(self, rule: str, file: str, line: int, end_line: int = 0) -> bool:
         matched = False
         for one, codes in self._by_file.get(file, ()):
-            on_line = one.whole_file or one.line == line or (end_line and one.line == end_line)
+            on_line = one.whole_file or line in (one.line, one.begins) or (end_line and one.line == end_line)
             if on_line and (not codes or rule in codes):
                 self._used.add((file, one.line, one.column))
                 matched = True
