@@ -130,7 +130,7 @@ SUITES = {
         Suite("pyramid", ("{source}", "webtest", "zope.component", "pytest"), ("tests",)),
         Suite(
             "django",
-            ("{source}", "jinja2", "pyyaml", "tblib", "tzdata", "docutils", "Pillow"),
+            ("{source}", "jinja2", "pyyaml", "tblib", "tzdata", "docutils", "Pillow", "pytest"),
             (
                 "asgi",
                 "async",
