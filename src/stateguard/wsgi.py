@@ -270,6 +270,15 @@ class _Body:
         except Exception:  # at the end of the interpreter, anything may be gone
             pass
 
+    def __getattr__(self, name: str) -> Any:
+        # Some applications return their response itself, and those who call them know it as that (Django).
+        if name in _Body.__slots__:
+            raise AttributeError(name)
+        return getattr(self._body, name)
+
+    def __bytes__(self) -> bytes:
+        return bytes(self._body)
+
     def __iter__(self) -> Iterator[bytes]:
         return self
 

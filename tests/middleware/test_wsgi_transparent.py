@@ -226,6 +226,27 @@ def test_a_subclass_of_list_keeps_its_length(wrap_wsgi):
     assert list(body) == [b"one"]
 
 
+def test_attributes_of_a_response_that_is_its_own_body_are_found(wrap_wsgi):
+    class Answer:
+        status_code = 404
+        _handler = "view"
+
+        def __iter__(self):
+            return iter([b"not found"])
+
+        def __bytes__(self):
+            return b"404 not found"
+
+    body = wrap_wsgi(answer(Answer()))(make_environ(), start_response)
+    assert (body.status_code, body._handler, bytes(body)) == (404, "view", b"404 not found")
+    with pytest.raises(AttributeError, match="reason"):
+        body.reason  # noqa: B018
+    assert not hasattr(body, "close")
+    assert list(body) == [b"not found"]
+    with pytest.raises(AttributeError, match="_body"):
+        type(body).__new__(type(body))._body  # noqa: B018
+
+
 def test_generator_functions_run_at_the_same_moments(wrap_wsgi):
     log = []
 
