@@ -200,3 +200,30 @@ def wsgi_lazy(environ, start_response):
 
 def wsgi_exits(environ, start_response):
     sys.exit(1)
+
+
+@http
+async def says_nothing(scope, receive, send):
+    pass
+
+
+def wsgi_says_nothing(environ, start_response):
+    return [environ["wsgi.input"].read()]
+
+
+@http
+async def cancels_everything(scope, receive, send):
+    for task in asyncio.all_tasks():
+        task.cancel()
+
+
+@http
+async def stops_the_loop(scope, receive, send):
+    asyncio.get_running_loop().stop()
+    await asyncio.sleep(0)
+    await _reply(send, await _read(receive))
+
+
+def quits():
+    """An application factory that ends the process, as if all were well."""
+    sys.exit(0)

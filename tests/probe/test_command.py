@@ -161,3 +161,26 @@ def test_logins_and_saved_tokens(tmp_path):
         "tests.probe.apps:tokens", "-H", "Authorization: Bearer same", "-r", CHAT, "--max-requests", "48"
     )
     assert "every user sends the same authorization header" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "says"),
+    [
+        ("tests.probe.apps:CHAT", (), "is no application"),
+        ("tests.probe.hostile:quits()", (), "fails: SystemExit: 0"),
+        ("tests.probe.apps:mute", ("--leaks", "."), "is for a running service"),
+        ("tests.probe.apps:mute", ("--save", "canary=a"), "under another name"),
+    ],
+)
+def test_what_cannot_be_probed_is_a_usage_error(target, options, says):
+    done = probe(target, "-r", CHAT, *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_report_that_cannot_be_written_comes_after_the_verdict():
+    done = probe("tests.probe.apps:mute", "-r", CHAT, "--max-requests", "16", "--junit", "nowhere/at/all.xml")
+    assert done.returncode == 2
+    assert done.stdout.startswith("INCONCLUSIVE")
+    assert "cannot write nowhere/at/all.xml" in done.stderr

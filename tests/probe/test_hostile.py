@@ -20,6 +20,10 @@ SMALL = {"users": 2, "requests": 8, "seconds": 20}
         ("fails_to_start", "failed to start: no database"),
         ("hangs_at_start", "said nothing for 30 seconds"),
         ("wsgi_exits", "raised SystemExit"),
+        ("says_nothing", "has ended without an answer"),
+        ("wsgi_says_nothing", "has ended without an answer"),
+        ("cancels_everything", "cancels tasks that are not its own"),
+        ("stops_the_loop", "the loop was stopped before it answered"),
     ],
 )
 def test_broken_ones_are_invalid(name, says):

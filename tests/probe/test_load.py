@@ -100,6 +100,9 @@ def test_bounded():
         ({"requests": 3}, "too few"),
         ({"request": "GET /"}, "no request carries"),
         ({"shared": ["/feed*"]}, "matches none"),
+        ({"seconds": float("nan")}, "not between"),
+        ({"seconds": float("inf")}, "not between"),
+        ({"seconds": -1.0}, "not between"),
     ],
 )
 def test_plans_that_can_prove_nothing_are_refused(options, message):

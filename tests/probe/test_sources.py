@@ -75,3 +75,47 @@ def test_files_that_hold_no_requests_are_refused(tmp_path, text):
     file.write_text(text)
     with pytest.raises(ConfigError):
         read_file(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("deep.json", "[" * 99_999),
+        ("number.yaml", "requests: 5"),
+        ("itself.yaml", "requests:\n - {path: /a, method: POST, body: &x {m: *x}}"),
+        ("entries.har.json", '{"log": []}'),
+        (
+            "odd.har.json",
+            '{"log": {"entries": [1, null, {}, {"request": 5}, {"request": {"url": "http://[::1"}}]}}',
+        ),
+        ("paths.json", '{"openapi": "3.1", "paths": 5}'),
+        ("operation.json", '{"openapi": "3.1", "paths": {"/a": {"post": {"parameters": 5}}}}'),
+        ("own.yaml", "login:\n - {path: /l, save: {canary: x}}"),
+    ],
+)
+def test_what_is_no_such_file_is_refused(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError):
+        read_file(tmp_path / name)
+
+
+def test_models_that_refer_to_each_other_and_huge_demands_end():
+    fields = {f"f{n}": {"$ref": "#/components/schemas/Node"} for n in range(30)}
+    wide = {"type": "object", "properties": {"name": {"type": "string"}, **fields}, "required": ["name"]}
+    long = {"type": "string", "minLength": 10**9}
+    many = {"type": "array", "minItems": 10**9, "items": {"type": "string"}}
+    body = {
+        "type": "object",
+        "properties": {"a": long, "b": many, "c": {"$ref": "#/components/schemas/Node"}},
+    }
+    schema = {
+        "openapi": "3.1.0",
+        "paths": {"/a": {"post": {"requestBody": {"content": {"application/json": {"schema": body}}}}}},
+        "components": {"schemas": {"Node": wide}},
+    }
+    (template,) = from_openapi(schema)
+    sent = json.loads(template.body)
+    assert sent["a"].startswith("{canary}x")
+    assert len(sent["b"]) == 1000
+    assert sent["c"]["name"] == "{canary}"
+    assert len(template.body) < 300_000

@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 
 from stateguard.commands.probe_output import LiveStatus, show, to_html, to_junit
-from stateguard.errors import ConfigError
+from stateguard.errors import ConfigError, StateGuardError
 from stateguard.probe.carriers import carriers
 from stateguard.probe.explore import Explorer
 from stateguard.probe.openapi import from_openapi
@@ -94,6 +94,8 @@ def probe(
     service = target.startswith(("http://", "https://"))
     if service and replay:
         raise ConfigError("--replay repeats an interleaving in process: a running service decides for itself")
+    if leaks is not None and not service:
+        raise ConfigError("--leaks is for a running service: in process, the guard is part of the probe")
     plan = Plan(
         templates=templates,
         users=users,
@@ -132,15 +134,21 @@ def probe(
             with live:
                 result = explorer.run()
     again = _command(target)
-    if junit is not None:
-        junit.write_text(to_junit(target, result, again), "utf-8")
-    if html is not None:
-        html.write_text(to_html(target, result, again), "utf-8")
     if as_json:
         click.echo(json.dumps({"target": target, **result.to_dict()}, indent=2))
     else:
         show(result, again, Console(highlight=False, soft_wrap=True))
+    for file, page in ((junit, to_junit), (html, to_html)):
+        if file is not None:
+            _write(file, page(target, result, again))
     return EXIT_CODES[result.verdict]
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, "utf-8")
+    except OSError as error:
+        raise StateGuardError(f"cannot write {file}: {error.strerror or error}") from error
 
 
 def _name_carriers(result: Result, place: str) -> None:
@@ -178,4 +186,13 @@ def _load(target: str) -> Any:
             found = getattr(found, name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"cannot load {target}: {error}") from error
-    return found() if path.endswith("()") else found
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{module} fails when it is imported: {type(error).__name__}: {error}") from error
+    if not callable(found):
+        raise ConfigError(f"{target} is no application: {type(found).__name__} objects cannot be called")
+    if not path.endswith("()"):
+        return found
+    try:
+        return found()
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{target} fails: {type(error).__name__}: {error}") from error

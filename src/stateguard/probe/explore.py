@@ -152,12 +152,14 @@ class Explorer:
         """Run once; ``None`` if the application stopped answering."""
         started = time.monotonic()
         left = max(0.5, self._deadline - started)
-        limit = min(left, max(5.0, 10 * self._slowest)) if self._slowest else left
+        enough = max(5.0, 10 * self._slowest) if self._slowest else 0.0
+        limit = min(left, enough) if enough else left
         work = partial(run_trial, self._subject, script, policy, guarded, self._isolated)
         try:
             outcome = in_child(work, limit, quiet) if self._isolated else on_own_thread(work, limit)
         except TookTooLongError:
-            self._hangs += 1
+            # Cut off by the end of the time, it says nothing about the application.
+            self._hangs += limit >= enough
             return None
         except StateGuardError as error:
             return Outcome(halt=str(error))

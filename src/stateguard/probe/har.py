@@ -31,14 +31,24 @@ def from_har(data: dict[str, Any]) -> list[Template]:
     Strings in JSON bodies, forms and queries become canaries where they look like something that a user has
     written, or all of them if none does. Raises :class:`~stateguard.errors.ConfigError` if nothing is left.
     """
-    requests = [entry.get("request", {}) for entry in data.get("log", {}).get("entries", ())]
+    log = data.get("log")
+    entries = log.get("entries") if isinstance(log, dict) else None
+    requests = [each.get("request") for each in entries or () if isinstance(each, dict)]
     for everything in (False, True):
-        found = [template for each in requests if (template := _template(each, everything)) is not None]
+        found = [template for each in requests if (template := _read(each, everything)) is not None]
         if any(template.marked for template in found):
             return found
     if not found:
         raise ConfigError("the HAR recording holds no requests")
     return found
+
+
+def _read(request: Any, everything: bool) -> Template | None:
+    """The template of one recorded request; ``None`` for a file, and for what is no request."""
+    try:
+        return _template(request, everything)
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        return None
 
 
 def _template(request: dict[str, Any], everything: bool) -> Template | None:

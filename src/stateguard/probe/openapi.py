@@ -12,6 +12,14 @@ from stateguard.probe.requests import METHODS, Template
 
 _DEEPEST = 6
 
+MEMBERS = 1000
+"""Values in one body after which what is optional is left out, and items of one list: models refer to each
+other, and every further level multiplies.
+"""
+
+LONGEST = 100_000
+"""Characters of one made-up string."""
+
 _FORMATS = {
     "email": "{canary}@example.com",
     "uri": "https://example.com/{canary}",
@@ -34,18 +42,26 @@ def from_openapi(schema: dict[str, Any]) -> list[Template]:
     """A request per operation, writing ones first, deleting ones last.
 
     They are ``optional``: an operation that the made-up request cannot satisfy is left out of the verdict.
-    Raises :class:`~stateguard.errors.ConfigError` if the schema describes no operations.
+    Raises :class:`~stateguard.errors.ConfigError` if the schema describes no operations, or is none.
     """
+    try:
+        found = _operations(schema)
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"this is not an OpenAPI schema: {type(error).__name__}: {error}") from error
+    if not found:
+        raise ConfigError("the OpenAPI schema describes no operations")
+    order = {"POST": 0, "PUT": 1, "PATCH": 2, "GET": 3, "HEAD": 4, "OPTIONS": 4, "DELETE": 5}
+    return sorted(found, key=lambda template: order[template.method])
+
+
+def _operations(schema: dict[str, Any]) -> list[Template]:
     found = []
     for path, operations in (schema.get("paths") or {}).items():
         for method, operation in _resolve(operations, schema).items():
             if method.upper() in METHODS and isinstance(operation, dict):
                 shared = _resolve(operations, schema).get("parameters", ())
                 found.append(_operation(str(path), method.upper(), operation, shared, schema))
-    if not found:
-        raise ConfigError("the OpenAPI schema describes no operations")
-    order = {"POST": 0, "PUT": 1, "PATCH": 2, "GET": 3, "HEAD": 4, "OPTIONS": 4, "DELETE": 5}
-    return sorted(found, key=lambda template: order[template.method])
+    return found
 
 
 def _operation(
@@ -55,7 +71,7 @@ def _operation(
     for each in (*shared, *operation.get("parameters", ())):
         parameter = _resolve(each, schema)
         name, place = str(parameter.get("name", "")), parameter.get("in")
-        value = _text(parameter.get("example", _example(parameter.get("schema", {}), schema)))
+        value = _text(parameter.get("example", _Examples(schema).of(parameter.get("schema", {}))))
         if place == "path":
             path = path.replace(f"{{{name}}}", quote(value, safe="{}@"))
         elif place == "query":
@@ -67,7 +83,7 @@ def _operation(
     content = _resolve(operation.get("requestBody") or {}, schema).get("content") or {}
     body = ""
     for kind, media in content.items():
-        example = media.get("example", _example(media.get("schema") or {}, schema))
+        example = media.get("example", _Examples(schema).of(media.get("schema") or {}))
         if kind == "application/json" or kind.endswith("+json"):
             body = json.dumps(example)
         elif kind == "application/x-www-form-urlencoded" and isinstance(example, dict):
@@ -112,42 +128,56 @@ def _resolve(part: Any, schema: dict[str, Any]) -> dict[str, Any]:
     return part if isinstance(part, dict) else {}
 
 
-def _example(part: Any, schema: dict[str, Any], depth: int = 0) -> Any:
-    part = _resolve(part, schema)
-    if depth > _DEEPEST:
-        return None
-    if part.get("allOf"):
-        wholes = [_example(each, schema, depth + 1) for each in part["allOf"]]
-        if all(isinstance(whole, dict) for whole in wholes):
-            own = _object(part, schema, depth)
-            return {name: value for whole in (*wholes, own) for name, value in whole.items()}
-        return wholes[0]
-    for word in ("anyOf", "oneOf"):
-        choices = [_resolve(each, schema) for each in part.get(word) or ()]
-        if choices:
-            return _example(
-                next((c for c in choices if c.get("type") != "null"), choices[0]), schema, depth + 1
-            )
-    if "const" in part:
-        return part["const"]
-    if part.get("enum"):
-        return part["enum"][0]
-    kind = part.get("type")
-    if isinstance(kind, list):
-        kind = next((each for each in kind if each != "null"), "null")
-    if kind == "object" or "properties" in part:
-        return _object(part, schema, depth)
-    if kind == "array":
-        return [_example(part.get("items", {}), schema, depth + 1)] * max(1, int(part.get("minItems", 1)))
-    if kind in ("integer", "number"):
-        return _number(part)
-    if kind in ("boolean", "null"):
-        return True if kind == "boolean" else None
-    return _string(part)
+class _Examples:
+    """Makes up one value for one body or parameter."""
 
+    def __init__(self, schema: dict[str, Any]) -> None:
+        self._schema = schema
+        self._left = MEMBERS
 
-def _object(part: dict[str, Any], schema: dict[str, Any], depth: int) -> dict[str, Any]:
-    return {name: _example(each, schema, depth + 1) for name, each in (part.get("properties") or {}).items()}
+    def of(self, part: Any, depth: int = 0) -> Any:
+        """A value that the part of the schema allows."""
+        part = _resolve(part, self._schema)
+        self._left -= 1
+        if depth > _DEEPEST:
+            return None
+        if part.get("allOf"):
+            wholes = [self.of(each, depth + 1) for each in part["allOf"]]
+            if all(isinstance(whole, dict) for whole in wholes):
+                return {
+                    name: value
+                    for whole in (*wholes, self._object(part, depth))
+                    for name, value in whole.items()
+                }
+            return wholes[0]
+        for word in ("anyOf", "oneOf"):
+            choices = [_resolve(each, self._schema) for each in part.get(word) or ()]
+            if choices:
+                return self.of(next((c for c in choices if c.get("type") != "null"), choices[0]), depth + 1)
+        if "const" in part:
+            return part["const"]
+        if part.get("enum"):
+            return part["enum"][0]
+        kind = part.get("type")
+        if isinstance(kind, list):
+            kind = next((each for each in kind if each != "null"), "null")
+        if kind == "object" or "properties" in part:
+            return self._object(part, depth)
+        if kind == "array":
+            return [self.of(part.get("items", {}), depth + 1)] * min(MEMBERS, max(1, part.get("minItems", 1)))
+        if kind in ("integer", "number"):
+            return _number(part)
+        if kind in ("boolean", "null"):
+            return True if kind == "boolean" else None
+        return _string(part)
+
+    def _object(self, part: dict[str, Any], depth: int) -> dict[str, Any]:
+        required = part.get("required") or ()
+        return {
+            name: self.of(each, depth + 1)
+            for name, each in (part.get("properties") or {}).items()
+            if self._left > 0 or name in required
+        }
 
 
 def _number(part: dict[str, Any]) -> Any:
@@ -166,5 +196,5 @@ def _string(part: dict[str, Any]) -> str:
             if isinstance(example, str):
                 return example
         if "pattern" not in part:
-            return "x" * int(part["maxLength"])
-    return "{canary}" + "x" * max(0, int(part.get("minLength", 0)) - LENGTH)
+            return "x" * max(0, int(part["maxLength"]))
+    return "{canary}" + "x" * min(LONGEST, max(0, int(part.get("minLength", 0)) - LENGTH))

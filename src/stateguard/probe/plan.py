@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from stateguard.errors import ConfigError
 from stateguard.probe.requests import Template
 
+LONGEST = 86_400.0
+"""Seconds that a probe may take."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -31,6 +34,8 @@ class Plan:
         """
         if self.users < 2:
             raise ConfigError("a bleed needs two users: --users 2 or more")
+        if not 0 <= self.seconds <= LONGEST:
+            raise ConfigError(f"--max-seconds {self.seconds:g} is not between 0 and {LONGEST:g}")
         if not self.templates:
             raise ConfigError('no requests: give --request \'POST /chat {"message": "{canary}"}\'')
         templates = [

@@ -111,6 +111,8 @@ def saved(text: str) -> tuple[str, str]:
     name, equals, path = text.partition("=")
     if not equals or not name.strip().isidentifier() or not path.strip():
         raise ConfigError(f"{text!r} is not NAME=PATH, such as token=access_token or token=header X-Token")
+    if name.strip() in ("canary", "user"):
+        raise ConfigError(f"{{{name.strip()}}} is the probe's own: keep the value under another name")
     return name.strip(), path.strip()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stateguard.errors import ConfigError
 from stateguard.probe.har import from_har
 from stateguard.probe.openapi import from_openapi
-from stateguard.probe.requests import METHODS, Template, parse
+from stateguard.probe.requests import METHODS, Template, parse, saved
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,17 +35,24 @@ def read_file(file: Path) -> list[Template]:
     try:
         text = file.read_text("utf-8")
         data = _yaml(text, file) if file.suffix in (".yaml", ".yml") else json.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"cannot read requests from {file}: {error}") from error
     if isinstance(data, dict) and "openapi" in data:
         return from_openapi(data)
     if isinstance(data, dict) and "log" in data:
         return from_har(data)
+    logins: Any = []
     if isinstance(data, dict):
-        data = [{**_entry(e), "once": True} for e in data.get("login", [])] + list(data.get("requests", []))
-    if not isinstance(data, list) or not data:
+        logins, data = data.get("login") or [], data.get("requests") or []
+    if not isinstance(data, list) or not isinstance(logins, list) or not (data or logins):
         raise ConfigError(f"{file} holds no requests: expected a list, or a mapping with `requests:`")
-    return [_template(_entry(entry), file) for entry in data]
+    entries = [{**_entry(entry), "once": True} for entry in logins] + [_entry(entry) for entry in data]
+    try:
+        return [_template(entry, file) for entry in entries]
+    except ConfigError:
+        raise
+    except (TypeError, ValueError, RecursionError) as error:  # a body that contains itself, say
+        raise ConfigError(f"cannot read requests from {file}: {error}") from error
 
 
 def _yaml(text: str, file: Path) -> Any:
@@ -72,7 +79,7 @@ def _template(entry: dict[str, Any], file: Path) -> Template:
             f"{file}: a request has no {', '.join(sorted(unknown))}; it may have {', '.join(sorted(_KEYS))}"
         )
     once, shared, optional = (bool(entry.get(key)) for key in ("once", "shared", "optional"))
-    save = tuple((str(name), str(path)) for name, path in _mapping(entry, "save", file).items())
+    save = tuple(saved(f"{name}={path}") for name, path in _mapping(entry, "save", file).items())
     if "request" in entry:
         return replace(parse(str(entry["request"]), once), save=save, shared=shared, optional=optional)
     messages = entry.get("messages") or []

@@ -149,8 +149,11 @@ async def finish(
     for each in done:
         error = None if each.cancelled() else each.exception()
         if error is not None:
-            answer.status = answer.status or 500  # what a server makes of it
             answer.error = answer.error or f"{type(error).__name__}: {error}"
+        elif not answer.status:
+            answer.error = answer.error or "the application has ended without an answer"
+        if answer.error:
+            answer.status = answer.status or 500  # what a server makes of it
 
 
 def app_target(app: Any, protocol: str | None = None) -> ASGITarget | WSGITarget:

@@ -117,7 +117,7 @@ class _Trial:
             )
             with holding_threads(scheduler):
                 try:
-                    self._converse(loop, lifespan)
+                    outcome.halt = self._converse(loop, lifespan)
                 finally:
                     if not leaving:
                         scheduler.release()
@@ -134,7 +134,9 @@ class _Trial:
         outcome.exchanges = self._judged()
         return outcome
 
-    def _converse(self, loop: VirtualLoop, lifespan: Lifespan) -> None:
+    def _converse(self, loop: VirtualLoop, lifespan: Lifespan) -> str:
+        """Everybody's requests. Returns why they could not be sent to the end, mostly nothing."""
+
         async def everybody() -> None:
             users = [self._conversation(actor, lifespan) for actor in self._scheduler.actors.values()]
             await asyncio.gather(*users)
@@ -142,8 +144,11 @@ class _Trial:
         task = loop.create_task(everybody())
         task.add_done_callback(lambda _: loop.stop())
         loop.run_forever()  # also stopped when the application runs without end
+        if task.cancelled():
+            return "the application cancels tasks that are not its own, the server's among them"
         if task.done():
             task.result()
+        return ""
 
     def _wind_up(self, loop: VirtualLoop, lifespan: Lifespan) -> None:
         """Nothing may be left running: but it is not waited for for long."""
@@ -212,8 +217,9 @@ class _Trial:
         exchanges = []
         leaks = self._guard.leaks if self._guard is not None else []
         for (user, number), (template, answer) in self._answers.items():
-            if self._scheduler.endless and not answer.status and not answer.error:
-                answer.error = "it runs without end"
+            if not answer.status and not answer.error:
+                endless = self._scheduler.endless
+                answer.error = "it runs without end" if endless else "the loop was stopped before it answered"
             exchange = judge(answer, user, number, self._canaries, self._sent, template)
             bleeds = (
                 replace(bleed, carriers=carriers(leaks, bleed.owner, bleed.owner_number))
