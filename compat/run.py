@@ -97,11 +97,11 @@ class Runner:
         paths = [INSIDE / "recording"]
         if guarded:
             paths += [INSIDE / "wrapping", ROOT / "src"]
-        plugins = {"PYTEST_PLUGINS": "guard_per_file"} if guarded else {}
+        plugins = {"PYTEST_PLUGINS": "fresh_guard", "COMPAT_GUARD_FOR_EACH": self.suite.guard_for_each}
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST")},
             **self.suite.environment,
-            **plugins,
+            **(plugins if guarded else {}),
             "PYTHONPATH": os.pathsep.join(map(str, paths)),
             "PYTHONDONTWRITEBYTECODE": "1",
             "COMPAT_OUTCOMES": str(place / "outcomes.jsonl"),

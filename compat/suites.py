@@ -11,8 +11,10 @@ class Suite:
 
     ``install`` is what pip installs beside the project's own source (``{source}`` stands for it).
     ``arguments`` are pytest's, or Django's test labels; ``directory`` is where the run starts, below the
-    source. ``seconds`` bounds one run. ``expected`` names tests whose outcome is known to change, each with
-    the reason; ``left_out`` says which part of the suite is not run, and why.
+    source. ``guard_for_each`` is ``"file"`` (of tests), or ``"test"`` where a test looks for objects that
+    should be gone: a guard holds the applications it has met until it is closed. ``seconds`` bounds one run.
+    ``expected`` names tests whose outcome is known to change, each with the reason; ``left_out`` says which
+    part of the suite is not run, and why.
     """
 
     name: str
@@ -24,6 +26,7 @@ class Suite:
     expected: dict[str, str] = field(default_factory=dict)
     left_out: str = ""
     runner: str = "pytest"
+    guard_for_each: str = "file"
 
 
 _EMPTY_CONTEXT = "asserts that its task's context is empty; the guard keeps the request in a context variable"
@@ -105,6 +108,7 @@ SUITES = {
                 "pytest-timeout",
             ),
             ("tests", "--timeout=60"),
+            guard_for_each="test",
         ),
         Suite("asgiref", ("{source}", "packaging", "pytest", "pytest-asyncio"), ("tests",)),
         Suite(

@@ -1,7 +1,7 @@
 """Runs inside of a suite's own processes: the guard around every application that anything calls.
 
 Applications are guarded where frameworks and servers call them, so the objects that tests hold stay as they
-are. Each file of tests has a guard of its own: a guard holds the applications it has met until it is closed.
+are. Each file of tests, or each test, has a guard of its own: a guard holds the applications it has met.
 How many applications and calls were guarded, what the guards themselves failed at, and how many leaks they
 saw are written to a file per process: a run in which nothing was guarded proves nothing.
 """

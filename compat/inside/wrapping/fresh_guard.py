@@ -1,0 +1,20 @@
+"""Closes the guard where one test, or one file of them, ends: it holds the applications that it has met."""
+
+from __future__ import annotations
+
+import os
+
+from guard_everything import tally
+
+EACH = os.environ["COMPAT_GUARD_FOR_EACH"]
+
+
+class _Latest:
+    group = None
+
+
+def pytest_runtest_logstart(nodeid, location):
+    group = nodeid if EACH == "test" else location[0]
+    if group != _Latest.group:
+        _Latest.group = group
+        tally.take()
