@@ -223,7 +223,7 @@ def _after_startup(send: Send, guard: Guard) -> Send:
     async def send_and_start(message: Message) -> None:
         await send(message)
         if _type(message) == "lifespan.startup.complete" and guard.engine is not None:
-            guard.engine.start_soon(AT_START_UP)
+            guard.engine.baseline.renew(AT_START_UP)
 
     return send_and_start
 

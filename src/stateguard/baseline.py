@@ -87,6 +87,32 @@ class Baseline:
         """Whether a thread is at it."""
         return self._portions is not None
 
+    def renew(self, at_once: int) -> None:
+        """Take for granted what is there now: the application has started up.
+
+        With a baseline of before (one guard, several applications, or one that is started for each test) a
+        comparison is enough, of which nothing is told.
+        """
+        engine = self._engine
+        watcher = engine.watcher
+        if watcher is None or not engine.started or engine.pace.slicing or watcher.modules_grew():
+            engine.start_soon(at_once)
+            return
+        with engine.turn.lock:
+            if engine.looking:
+                return
+            engine.looking = True
+            try:
+                watcher.check()
+                watcher.check_cold()
+                watcher.check_settings()
+            except Exception:
+                engine.started = False
+                engine.failed("taking the baseline")
+            finally:
+                engine.looking = False
+        engine.turn.let_go()
+
     def take(self, at_once: int | None) -> None:
         """Walk so many objects now, all of them if ``None``, and the others beside the requests."""
         engine = self._engine

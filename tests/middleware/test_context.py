@@ -410,6 +410,34 @@ def test_a_late_write_is_attributed_to_the_request_that_started_it(make_guard, s
     assert leak.after_response
 
 
+def test_what_a_start_up_sets_up_is_no_leak_however_often_one_guard_sees_it(make_guard, state):
+    """As with a test client per test: the guard has had a baseline when the application starts up again."""
+    guard = make_guard()
+
+    async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            await receive()
+            state.TABLE[len(state.TABLE)] = state.Agent()
+            state.AGENT = state.Agent()
+            state.Agent.started = True
+            await send({"type": "lifespan.startup.complete"})
+            return
+        state.AGENT.messages.append(scope["path"])
+        await hello(scope, receive, send)
+
+    wrapped = AsgiGuard(app, guard=guard)
+
+    async def main():
+        for n in range(3):
+            await converse(wrapped, {"type": "lifespan"}, [{"type": "lifespan.startup"}])
+            await converse(wrapped, http_scope(path=f"/{n}"))
+
+    run(main)
+    assert [(leak.path.rpartition(".AGENT")[2], leak.request.path) for leak in guard.leaks] == [
+        (".messages", f"/{n}") for n in range(3)
+    ]
+
+
 class Server(uvicorn.Server):
     def install_signal_handlers(self):
         pass
