@@ -290,10 +290,11 @@ class Engine:
         if self.pace.gait == "sparse" and not self.finder.armed:
             _suspect(self._since, request)
             return
-        lock = self.turn.take(PATIENCE)
+        lock = self.turn.take(PATIENCE, self.ledger.waiting)
         if lock is None:
             _suspect(self._since, request)
             return
+        self.ledger.waiting.over()
         try:
             if self.looking:
                 return  # a finalizer that ran while the engine was looking
@@ -305,6 +306,7 @@ class Engine:
                 if self.finder.armed:
                     self.finder.enter()
         finally:
+            self.ledger.waiting.done()
             lock.release()
         if self.turn.discarded:
             self.turn.let_go()
@@ -329,11 +331,12 @@ class Engine:
             _suspect(self._since, request)
             self.ledger.pop(request)
             return
-        lock = self.turn.take(PATIENCE)
+        lock = self.turn.take(PATIENCE, self.ledger.waiting)
         if lock is None:
             _suspect(self._since, request)
             self.ledger.pop(request)
             return
+        self.ledger.waiting.over()
         try:
             again = False
             try:
@@ -346,6 +349,7 @@ class Engine:
                     if not self.ledger.here():
                         self.finder.leave()
         finally:
+            self.ledger.waiting.done()
             lock.release()
         if self.turn.discarded:
             try:
@@ -569,14 +573,16 @@ class Engine:
 
     def _look_at_line(self, last: bool = False) -> None:
         """A line has ended on a traced thread."""
-        lock = self.turn.take(PATIENCE) if self.watcher is not None else None
+        lock = self.turn.take(PATIENCE, self.ledger.waiting) if self.watcher is not None else None
         if lock is None:
             return
+        self.ledger.waiting.over()
         try:
             if not self.looking:
                 self._look(brief=not self.finder.thorough, line=True)
                 self._witness_residue()
         finally:
+            self.ledger.waiting.done()
             lock.release()
         if self.turn.discarded:
             self.turn.let_go()
@@ -614,7 +620,8 @@ class Engine:
         watcher = self.watcher
         if watcher is not None and len(candidates) == 1 and not unproven:
             unproven = self.ledger.outsiders(watcher.table.watches, full)
-            if not unproven and signals.on_main_thread(self.ledger.blamed[0]):
+            threads = {self.ledger.blamed[0], *self.ledger.excused}
+            if not unproven and any(map(signals.on_main_thread, threads)):
                 doubtful = [one for one in seen if signals.may_have_written(one.path, watcher.table.watches)]
                 self._judge_and_record(doubtful, candidates, unproven=True)
                 seen = [one for one in seen if not any(one is other for other in doubtful)]

@@ -14,7 +14,7 @@ import re
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -22,6 +22,18 @@ if TYPE_CHECKING:
 _OWNER = re.compile(r"owner=(\d+)")
 
 _PACKAGE = str(Path(__file__).parent)
+
+
+class Queue(Protocol):
+    """Keeps note of the threads that wait."""
+
+    def begin(self) -> None:
+        """This thread waits from here on."""
+        ...
+
+    def give_up(self) -> None:
+        """This thread waits no more, and it has not been its turn."""
+        ...
 
 
 class Turn:
@@ -34,14 +46,24 @@ class Turn:
         self.discarded: list[Any] = []
         """Held until the next :meth:`let_go`."""
 
-    def take(self, timeout: float) -> Any:
+    def take(self, timeout: float, queue: Queue) -> Any:
         """Wait for the turn, at most ``timeout`` seconds: the lock, to be released, or ``None``.
+
+        ``queue`` is told of it if there is any waiting.
 
         A lock that nobody can give back any more is replaced: its thread is gone, or runs none of our code.
         """
         lock = self.lock
-        if lock.acquire(timeout=timeout):
+        if lock.acquire(blocking=False):
             return lock
+        queue.begin()
+        try:
+            if lock.acquire(timeout=timeout):
+                return lock
+        except BaseException:  # a signal handler's
+            queue.give_up()
+            raise
+        queue.give_up()
         owner = _OWNER.search(repr(lock))  # the only place that tells
         if owner and lock is self.lock and not _runs_our_code(sys._current_frames().get(int(owner[1]))):
             self.lock = threading.RLock()

@@ -178,6 +178,59 @@ async def cancelled_inside(user: str) -> None:
         pass
 
 
+async def _until_cancelled(user: str) -> None:
+    try:
+        await anyio.sleep(60)
+    finally:
+        append(user)  # in the step in which the cancellation arrives
+
+
+async def asyncio_timeout(user: str) -> None:
+    try:
+        async with asyncio.timeout(0.001):
+            await _until_cancelled(user)
+    except TimeoutError:
+        await pause()
+
+
+async def fail_after(user: str) -> None:
+    try:
+        with anyio.fail_after(0.001):
+            await _until_cancelled(user)
+    except TimeoutError:
+        await pause()
+
+
+async def shielded(user: str) -> None:
+    with anyio.move_on_after(0.001):
+        try:
+            await anyio.sleep(60)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await child(user)
+
+
+async def sibling_fails(user: str) -> None:
+    async def fails() -> None:
+        await pause()
+        raise LookupError
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_until_cancelled(user))
+            group.create_task(fails())
+    except* LookupError:
+        await pause()
+
+
+async def failing_child(user: str) -> None:
+    async def fails() -> None:
+        await child(user)
+        raise LookupError
+
+    await asyncio.gather(asyncio.create_task(fails()), return_exceptions=True)
+
+
 ASYNCIO_WAYS = {
     f.__name__: f
     for f in (
@@ -191,6 +244,11 @@ ASYNCIO_WAYS = {
         timeout,
         outliving,
         cancelled_inside,
+        asyncio_timeout,
+        fail_after,
+        shielded,
+        sibling_fails,
+        failing_child,
     )
 }
 THREAD_WAYS = {f.__name__: f for f in (to_thread, executor, default_executor, anyio_thread, asgiref_thread)}

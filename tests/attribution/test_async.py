@@ -14,7 +14,9 @@ import uvloop
 
 from tests.attribution import shared
 from tests.attribution.driver import app_of, exact, guarding, http_scope, innocents, receive, send, serve
+from tests.attribution.generators import GENERATOR_WAYS
 
+WAYS = {**shared.ASYNCIO_WAYS, **GENERATOR_WAYS}
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
@@ -24,10 +26,10 @@ def run(loop: str, main: Any) -> Any:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-@pytest.mark.parametrize("way", shared.ASYNCIO_WAYS)
+@pytest.mark.parametrize("way", WAYS)
 def test_every_write_is_exact_at_first_occurrence(way: str, loop: str) -> None:
     with guarding() as guard:
-        run(loop, serve(guard, shared.ASYNCIO_WAYS[way]))
+        run(loop, serve(guard, WAYS[way]))
         found = [leak for leak in guard.leaks if leak.root.endswith(".LOG")]
         expected = 8 if way == "gather" else 4
         assert len(found) == expected

@@ -9,7 +9,7 @@ import anyio.to_thread
 import pytest
 import trio
 
-from tests.attribution import shared
+from tests.attribution import generators, shared
 from tests.attribution.driver import exact, guarding, innocents, serve
 
 
@@ -40,6 +40,10 @@ WAYS: dict[str, Any] = {
     "anyio": shared.anyio_group,
     "async_generator": shared.async_generator,
     "cancelled": cancelled,
+    "fail_after": shared.fail_after,
+    "shielded": shared.shielded,
+    "aclosed": generators.aclosed,
+    "thrown_into": generators.thrown_into,
 }
 
 

@@ -17,6 +17,7 @@ from stateguard.attribution.clocks import Clocks
 from stateguard.attribution.finalizers import Collections
 from stateguard.attribution.grip import NOISE, Grip
 from stateguard.attribution.outsiders import TOLERANCE, Outsiders
+from stateguard.attribution.waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,8 +54,10 @@ class Ledger:
         "_stacks",
         "blamed",
         "collections",
+        "excused",
         "ident",
         "moment",
+        "waiting",
     )
 
     def __init__(self) -> None:
@@ -64,6 +67,9 @@ class Ledger:
         self._grip = Grip(self.ident)
         self._outsiders = Outsiders(self.ident)
         self._doubtful: set[int] = set()
+        self.waiting = Waiting(self.ident)
+        self.excused: set[int] = set()
+        """The threads that :meth:`running` ruled out because they were waiting for their turn to look."""
         self.collections = Collections()
         self._latest: dict[int, int] = {}
         self._earlier: dict[int, int] = {}
@@ -112,6 +118,7 @@ class Ledger:
         others = len(self._stacks) > 1 or (self._stacks and not self.here())
         self._latest = self._clocks.read(self._stacks) if others else {}
         self._outsiders.about_to_look(full)
+        self.waiting.about_to_look(full)
         self._grip.about_to_look(full, others or self._outsiders.crowded)
         self.collections.about_to_look(full)
         if full:
@@ -126,6 +133,7 @@ class Ledger:
         """
         earlier = self._earlier_full if full else self._earlier
         self.blamed = list(self._stacks)
+        self.excused = self.waiting.excused(full)
         if len(self._stacks) == 1 and self.here():
             return _able(next(iter(self._stacks.values())))
         now = self._clocks.read(self._stacks)
@@ -134,7 +142,7 @@ class Ledger:
         found: dict[int, GuardedRequest] = {}
         for thread, stack in self._stacks.items():
             still = thread in now and thread in earlier and now[thread] - earlier[thread] <= noise
-            if (still and thread != me) or (alibi is not None and alibi(thread)):
+            if thread in self.excused or (still and thread != me) or (alibi is not None and alibi(thread)):
                 self.blamed.remove(thread)
                 continue
             found.update((id(request), request) for request in _able(stack))
@@ -145,7 +153,8 @@ class Ledger:
         if not self._doubtful.isdisjoint(self.blamed) or self.collections.may_have_finalized(full):
             return True
         tolerance = NOISE if self._grip.kept(full) else TOLERANCE
-        return self._outsiders.may_have_run(self._stacks, watched, full, tolerance)
+        busy = {*self._stacks, *self.excused} if self.excused else self._stacks
+        return self._outsiders.may_have_run(busy, watched, full, tolerance)
 
     def hear(self, heard: Callable[[], int]) -> None:
         """``heard`` counts the events of watched code on threads without a stretch; -1 if it cannot."""
@@ -179,5 +188,6 @@ class Ledger:
         """Forget everything: after a fork nobody is running."""
         self._stacks.clear()
         self._doubtful.clear()
+        self.waiting.clear()
         self._latest, self._earlier = {}, {}
         self._latest_full, self._earlier_full = {}, {}
