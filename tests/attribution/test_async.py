@@ -180,6 +180,21 @@ def test_eager_tasks(factory: Any) -> None:
         assert innocents(guard.leaks) == []
 
 
+@pytest.mark.parametrize("factory", EAGER)
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_with_eager_tasks(way: str, factory: Any) -> None:
+    async def main(guard: Any) -> None:
+        asyncio.get_running_loop().set_task_factory(factory)
+        await serve(guard, WAYS[way])
+
+    with guarding() as guard:
+        asyncio.run(main(guard))
+        found = [leak for leak in guard.leaks if leak.root.endswith(".LOG")]
+        assert [leak.confidence for leak in found] == ["exact"] * len(found)
+        assert {leak.request.id for leak in found} == {"guilty-0", "guilty-4", "guilty-8", "guilty-12"}
+        assert innocents(guard.leaks) == []
+
+
 def test_tasks_look_as_they_do_without_a_guard() -> None:
     async def named() -> str:
         task = asyncio.current_task()

@@ -8,12 +8,15 @@ import sys
 import threading
 import time
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from stateguard import Guard
 from stateguard.attribution.choose import choose_tracer
+from stateguard.report.text import render_leak
 from tests.attribution import shared
 from tests.attribution.driver import STATE, exact, guarding, innocents, line_of, serve
 
@@ -177,6 +180,49 @@ def test_a_debugger_keeps_its_trace_function() -> None:
         assert "sys.settrace is taken by" in reason
         assert found is None
         assert guard.leaks[0].unlocated == reason
+
+
+@contextmanager
+def every_tracer_taken() -> Iterator[None]:
+    """What debuggers, profilers and coverage measurements do, all at once."""
+    previous = sys.gettrace()
+    mine = []
+    sys.settrace(lambda *event: None)
+    try:
+        if sys.version_info >= (3, 12):
+            for tool in range(6):
+                if sys.monitoring.get_tool(tool) is None:
+                    sys.monitoring.use_tool_id(tool, f"somebody-{tool}")
+                    mine.append(tool)
+        yield
+    finally:
+        for tool in mine:
+            sys.monitoring.free_tool_id(tool)
+        sys.settrace(previous)
+
+
+@pytest.mark.parametrize("locate", ["always", "auto"])
+def test_who_holds_every_tracer_is_named_in_the_message(locate: str) -> None:
+    with every_tracer_taken():
+        reason = choose_tracer()[1]
+        with guarding(locate=locate) as guard:
+            asyncio.run(serve(guard, shared.direct, requests=4))
+            asyncio.run(serve(guard, shared.direct, requests=4))
+    assert "taken" in reason
+    assert "somebody" in reason or sys.version_info < (3, 12)
+    assert [(leak.confidence, leak.location, leak.unlocated) for leak in guard.leaks] == [
+        ("exact", None, reason)
+    ] * 2
+    assert render_leak(guard.leaks[0]).count(reason) == 1
+
+
+def test_lines_are_found_once_a_tracer_is_free() -> None:
+    with guarding() as guard:
+        with every_tracer_taken():
+            asyncio.run(serve(guard, shared.direct, requests=4))
+        for _ in range(2):
+            asyncio.run(serve(guard, shared.direct, requests=4))
+        assert [leak.location is not None for leak in guard.leaks] == [False, False, True]
 
 
 def test_watching_one_name_still_finds_the_line() -> None:

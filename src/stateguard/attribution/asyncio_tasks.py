@@ -11,7 +11,7 @@ import weakref
 from _thread import get_ident
 from contextlib import suppress
 from functools import partial
-from types import BuiltinMethodType, FunctionType, MethodType
+from types import BuiltinMethodType, CellType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from stateguard.attribution import pieces
@@ -26,6 +26,10 @@ _SERVERS = ("uvicorn", "hypercorn", "daphne", "granian")
 """Servers that may start one request's task in the context of another, which it then does not work for."""
 
 
+_EAGER = getattr(getattr(asyncio, "eager_task_factory", None), "__code__", None)
+"""What all factories of eager tasks have in common: 3.12 and later."""
+
+
 class _Factory:
     """Makes tasks as the loop would have, their coroutines driven when a request starts them."""
 
@@ -36,8 +40,27 @@ class _Factory:
         """Tasks whose steps are not noted and that another factory has made: asyncio knows the rest."""
         self.earlier: set[Any] = set()
         """Tasks that were there before, until they end."""
+        if previous is not None and getattr(previous, "__code__", None) is _EAGER:
+            # anyio knows the factory of eager tasks by its code, and goes past it to what it makes them with:
+            # its tasks must not begin at once.
+            self.__code__ = _EAGER
+            self.__closure__ = (CellType(partial(self._construct, previous)),)
 
-    def __call__(self, loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> Any:
+    def _construct(self, eager: Any, coro: Any, *, loop: asyncio.AbstractEventLoop, **options: Any) -> Any:
+        """A task that does not begin at once, made as the factory of ``eager`` ones makes its own."""
+        constructor = eager.__closure__[0].cell_contents
+        return self(
+            loop, coro, _make=lambda loop, coro, **more: constructor(coro, loop=loop, **more), **options
+        )
+
+    def __call__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        coro: Any,
+        *,
+        _make: Callable[..., Any] | None = None,
+        **options: Any,
+    ) -> Any:
         seen = False
         if self.active:
             context = options.get("context")
@@ -50,9 +73,10 @@ class _Factory:
                     coro, seen = DrivenCoroutine(coro, request), True
             if not seen and pieces.may_run_watched(coro):
                 coro, seen = DrivenCoroutine(coro, None), True
-        if self.previous is None:
+        make = self.previous if _make is None else _make
+        if make is None:
             return asyncio.Task(coro, loop=loop, **options)
-        task = self.previous(loop, coro, **options)
+        task = make(loop, coro, **options)
         if self.active and not seen:
             with suppress(TypeError):  # a factory may make what it likes
                 # A weak set would run Python code for each of them that ends.
