@@ -101,6 +101,9 @@ def test_nobody_there_is_invalid():
     [
         (("http://example.com", "-r", CHAT), "--allow-host example.com"),
         (("http://127.0.0.1.example.com", "-r", CHAT), "not this machine"),
+        (("HTTP://example.com", "-r", CHAT), "not this machine"),
+        (("http://127.0.0.1:99999", "-r", CHAT), "Port out of range"),
+        (("ftp://127.0.0.1", "-r", CHAT), "is no http:// or https:// address"),
         (("tests.probe.apps:nothing", "-r", CHAT), "cannot load"),
         (("tests.probe.apps", "-r", CHAT), "module:attribute"),
         (("tests.probe.apps:mute",), "no requests"),

@@ -91,7 +91,7 @@ def probe(
     templates += [parse(text) for text in requests]
     if requests_file is not None:
         templates += read_file(requests_file)
-    service = target.startswith(("http://", "https://"))
+    service = "://" in target
     if service and replay:
         raise ConfigError("--replay repeats an interleaving in process: a running service decides for itself")
     if leaks is not None and not service:

@@ -30,8 +30,11 @@ class HTTPTarget:
     """A running service, in any language. Redirects are answers like any other; no proxy is used."""
 
     def __init__(self, url: str, allowed_host: str | None = None) -> None:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
+        try:
+            parts = urlsplit(url)
+            host, _ = parts.hostname or "", parts.port
+        except ValueError as error:
+            raise ConfigError(f"{url!r} is no address: {error}") from error
         if parts.scheme not in ("http", "https") or not host:
             raise ConfigError(f"{url!r} is no http:// or https:// address")
         if not is_loopback(host) and host != allowed_host:
@@ -39,7 +42,7 @@ class HTTPTarget:
                 f"{host} is not this machine. The probe sends load only where it is meant to go: "
                 f"repeat the name with --allow-host {host}, and only if the service is yours to test"
             )
-        self._url = url.rstrip("/")
+        self._url = parts.geturl().rstrip("/")  # its scheme in lower case
         self._client: Any = None
 
     async def start(self) -> None:
