@@ -190,8 +190,9 @@ class Guard:
         not tell what others do meanwhile.
         """
         with self._request(name, method, id, stepwise=True, data=data) as request:
-            if self.watcher is None:
+            if self.engine is None or self.watcher is None:
                 return await awaitable
+            self.engine.follow(request)
             return await drive(awaitable, request)
 
     @contextmanager
@@ -215,6 +216,8 @@ class Guard:
         try:
             if not stepwise and self.engine is not None:
                 request.unseen = in_a_task()
+                if request.unseen:
+                    self.engine.follow(request)
                 self.begin(request)
                 self.engine.take_residue(request)
             yield request

@@ -157,6 +157,41 @@ def test_a_task_factory_that_is_set_keeps_working_and_is_given_back() -> None:
     assert [coro.__qualname__ for coro in made].count("child") == 1
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_of_a_job_that_is_run_as_a_request(way: str) -> None:
+    async def main(guard: Any) -> None:
+        jobs = {f"innocent {n}": shared.pause() for n in range(4)}
+        jobs |= {f"guilty {n}": WAYS[way](f"u{n}") for n in range(4)}
+        await asyncio.gather(*(guard.run(name, job) for name, job in jobs.items()))
+        await asyncio.sleep(0.03)
+
+    with guarding() as guard:
+        asyncio.run(main(guard))
+        found = [leak for leak in guard.leaks if leak.root.endswith(".LOG")]
+        assert [leak.confidence for leak in found] == ["exact"] * len(found)
+        assert {leak.request.path for leak in found} == {f"guilty {n}" for n in range(4)}
+
+
+def test_tasks_of_a_block_in_a_coroutine_stay_with_it() -> None:
+    async def main(guard: Any) -> None:
+        ended = asyncio.Event()
+
+        async def outliving() -> None:
+            await ended.wait()
+            await shared.child("after")
+
+        with guard.request("block"):
+            later = asyncio.create_task(outliving())
+            await asyncio.create_task(shared.child("during"))
+        ended.set()
+        await later
+
+    with guarding() as guard:
+        asyncio.run(main(guard))
+        assert [leak.request.path for leak in exact(guard.leaks)] == ["block"] * len(guard.leaks)
+        assert [leak.after_response for leak in guard.leaks] == [False, True]
+
+
 EAGER = [asyncio.eager_task_factory] if sys.version_info >= (3, 12) else [None]
 
 

@@ -55,6 +55,20 @@ def test_every_write_is_exact_at_first_occurrence(way: str) -> None:
         assert innocents(guard.leaks) == []
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_of_a_job_that_is_run_as_a_request(way: str) -> None:
+    async def main(guard: Any) -> None:
+        async with trio.open_nursery() as tasks:
+            for n in range(4):
+                tasks.start_soon(guard.run, f"guilty {n}", WAYS[way](f"u{n}"))
+                tasks.start_soon(guard.run, f"innocent {n}", shared.pause())
+
+    with guarding() as guard:
+        trio.run(main, guard)
+        assert len(exact(guard.leaks)) == len(guard.leaks) == 4
+        assert {leak.request.path for leak in guard.leaks} == {f"guilty {n}" for n in range(4)}
+
+
 async def _trio_thread(user: str) -> None:
     await trio.to_thread.run_sync(shared.append, user)
 

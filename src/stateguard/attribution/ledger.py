@@ -36,7 +36,10 @@ def _thread_identity() -> Callable[[], int]:
 def _able(stack: list[GuardedRequest]) -> list[GuardedRequest]:
     """Who can be writing on a thread: the topmost, or any of those whose tasks take turns unseen."""
     top = stack[-1]
-    return [request for request in stack if request.unseen] if top.unseen else [top]
+    if not top.unseen:
+        return [top]
+    # A task that such a block has started runs on top of it, for the same request.
+    return list({id(request): request for request in stack if request.unseen}.values())
 
 
 class Ledger:
