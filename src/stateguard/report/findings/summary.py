@@ -121,10 +121,12 @@ def _left_out(report: AuditReport) -> list[RenderableType]:
         )
     if report.evidence:
         confirmed = sum(bool(f.confirmed) for f in report.findings)
+        missed = len(report.missed)
         found.append(
             Text(
-                f"  Evidence: {report.evidence} runtime leaks confirm {confirmed} findings; "
-                f"{len(report.missed)} were not found by the audit.",
+                f"  Evidence, {report.evidence:,} recorded leaks: {confirmed} finding"
+                f"{' was' if confirmed == 1 else 's were'} seen at runtime, {missed} place"
+                f"{'' if missed == 1 else 's'} that leaked {'is' if missed == 1 else 'are'} no finding.",
                 "magenta",
             )
         )
