@@ -2,15 +2,17 @@
 
     pip install datasette sqlite-web pypiserver radicale isso httpbin gevent wagtail kinto wsgidav \\
         cheroot
-    python -m benchmarks.popular [NAME...]
+    python -m benchmarks.popular [--watch PACKAGE] [NAME...]
 
 Each is started twice with its own command: plain, and under ``stateguard run`` with everything of its own
-watched (its package, which nobody else's `watch` would name). The same requests follow, by eight clients
-at a time. Printed are the alarms of every severity after the warm-up, and the ratio of the request rates.
+watched (its package, which nobody else's `watch` would name; with ``--watch``, also a library below it). The
+same requests follow, by eight clients at a time. Printed are the alarms of every severity after the warm-up,
+and the ratio of the request rates.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import random
@@ -25,7 +27,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
@@ -304,7 +306,13 @@ def measure(name: str) -> tuple[float, float, dict[int, int], dict[int, int], Me
 
 def main() -> None:
     """Measure those named on the command line, or all."""
-    for name in sys.argv[1:] or APPS:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.popular")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(APPS)}")
+    parser.add_argument("--watch", action="append", default=[], metavar="PACKAGE", help="watch this as well")
+    options = parser.parse_args()
+    more = [pattern for package in options.watch for pattern in (package, f"{package}.*")]
+    for name in options.names or APPS:
+        APPS[name] = replace(APPS[name], watch=(*APPS[name].watch, *more))
         try:
             plain, guarded, before, after, merged = measure(name)
         except Exception as error:

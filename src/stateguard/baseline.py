@@ -95,7 +95,7 @@ class Baseline:
         """
         engine = self._engine
         watcher = engine.watcher
-        if watcher is None or not engine.started or engine.pace.slicing or watcher.modules_grew():
+        if watcher is None or not engine.started or watcher.modules_grew():
             engine.start_soon(at_once)
             return
         with engine.turn.lock:

@@ -18,7 +18,10 @@ PRESETS: dict[str, tuple[str, ...]] = {
         "fastapi.routing._endpoint_context_cache*  # where each endpoint is defined, looked up once",
         "*.openapi_schema  # made when it is first asked for",
     ),
-    "jinja2": ("jinja2.lexer._lexer_cache*  # a bounded cache, least recently used first",),
+    "jinja2": (
+        "jinja2.lexer._lexer_cache*  # a bounded cache, least recently used first",
+        "*env.cache._*  # the compiled templates: another such cache",
+    ),
     "httpx": ("httpx._transports.default.HTTPCORE_EXC_MAP  # a table of exceptions, made at the first call",),
     "prometheus": ("*._metrics*  # one child per combination of labels", "*._value._val  # the counts"),
     "datasette": ("*._permission_checks  # the latest 200 checks, for its own debug page",),

@@ -52,6 +52,13 @@ def test_every_preset_can_be_named_and_gives_reasons() -> None:
     assert all("#" in entry for preset in PRESETS.values() for entry in preset)
 
 
+def test_the_cache_of_compiled_templates_is_meant_and_other_caches_are_not() -> None:
+    entries = AllowList(["@jinja2"])
+    for path in ("flask.app.Flask().jinja_env.cache._queue[4]", "app.templates.env.cache._mapping['a']"):
+        assert entries.allows(path, path.partition("[")[0])
+    assert not entries.allows("app.cache._queue[4]", "app.cache._queue")
+
+
 def test_an_unknown_preset_is_refused() -> None:
     with pytest.raises(ConfigError, match="@starlette"):
         _guard(allow=["@starlett"])
