@@ -15,24 +15,11 @@ from stateguard.sessions.checkout import Checkout
 from stateguard.sessions.policy import Terms
 from stateguard.sessions.record import Commit, new_token
 from stateguard.sessions.steps import arun, run
+from tests.sessions.turns import load, say, texts
 
 
 def new(store, session_id="s"):
     return Checkout(session_id, store.policy, Terms(AgentSession, "history", None))
-
-
-def load(store, session_id="s"):
-    checkout = new(store, session_id)
-    run(store, checkout.open())
-    return checkout
-
-
-def texts(store, session_id="s"):
-    return [m["content"] for m in store.update(session_id, lambda s: list(s.history))]
-
-
-def say(text):
-    return lambda session: session.add_message("user", text) and None
 
 
 class Unlucky(MemoryStore):

@@ -9,11 +9,10 @@ import time
 
 import pytest
 
-from stateguard import AgentSession
 from stateguard.errors import SessionConflict
 from stateguard.sessions.checkout import Checkout
-from stateguard.sessions.policy import Terms
 from stateguard.sessions.steps import run
+from tests.sessions.turns import load, texts
 
 HOLDER = """
 import sys, time
@@ -31,16 +30,6 @@ def work(session):
 store.update("s", lambda session: session.add_message("user", "saved") and None)
 store.update("s", work)
 """
-
-
-def load(store):
-    checkout = Checkout("s", store.policy, Terms(AgentSession, "history", None))
-    run(store, checkout.open())
-    return checkout
-
-
-def texts(store):
-    return [m["content"] for m in store.update("s", lambda s: list(s.history))]
 
 
 @pytest.mark.parametrize("kind", ["redis", "sqlite"])

@@ -8,15 +8,14 @@ import pytest
 from fastapi import FastAPI, WebSocket
 from starlette.testclient import TestClient
 
-from stateguard import AgentSession, session
+from stateguard import session
 from stateguard.asgi import StateGuardMiddleware as ASGIGuard
 from stateguard.errors import ConfigError, SessionConflict
 from stateguard.sessions import SignedCookie, SignedHeader, SQLiteStore, renew_session
-from stateguard.sessions.checkout import Checkout
-from stateguard.sessions.policy import Terms
 from stateguard.sessions.renew import renew
 from stateguard.sessions.steps import run
 from stateguard.wsgi import StateGuardMiddleware as WSGIGuard
+from tests.sessions.turns import load, say
 
 SECRET = "a secret of at least 16 bytes"
 
@@ -147,16 +146,6 @@ def test_ids_of_the_applications_own(tmp_path):
     ):
         client.get("/login/ada")
     store.close()
-
-
-def load(store, session_id="s", factory=AgentSession):
-    checkout = Checkout(session_id, store.policy, Terms(factory, "history", None))
-    run(store, checkout.open())
-    return checkout
-
-
-def say(text):
-    return lambda session: session.add_message("user", text) and None
 
 
 def test_what_others_save_meanwhile_moves_too(make_store):

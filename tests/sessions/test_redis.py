@@ -13,29 +13,13 @@ import redis
 import redis.asyncio
 import redis.crc
 
-from stateguard import AgentSession
 from stateguard.errors import ConfigError, SessionConflict, SessionRecordError, SessionStoreError
 from stateguard.sessions import RedisStore
-from stateguard.sessions.checkout import Checkout
-from stateguard.sessions.policy import Terms
 from stateguard.sessions.record import Commit, new_token
 from stateguard.sessions.redis_url import parse, redacted
 from stateguard.sessions.steps import run
 from tests.redis_server import RedisServer
-
-
-def say(text):
-    return lambda session: session.add_message("user", text) and None
-
-
-def texts(store, session_id="s"):
-    return [m["content"] for m in store.update(session_id, lambda s: list(s.history))]
-
-
-def load(store, session_id="s"):
-    checkout = Checkout(session_id, store.policy, Terms(AgentSession, "history", None))
-    run(store, checkout.open())
-    return checkout
+from tests.sessions.turns import load, say, texts
 
 
 @pytest.fixture

@@ -10,27 +10,11 @@ import redis
 import redis.asyncio
 import redis.crc
 
-from stateguard import AgentSession
 from stateguard.errors import SessionStoreError
 from stateguard.sessions import RedisStore
-from stateguard.sessions.checkout import Checkout
-from stateguard.sessions.policy import Terms
 from stateguard.sessions.steps import run
 from tests.redis_server import RedisServer, free_port
-
-
-def say(text):
-    return lambda session: session.add_message("user", text) and None
-
-
-def texts(store, session_id="s"):
-    return [m["content"] for m in store.update(session_id, lambda s: list(s.history))]
-
-
-def load(store, session_id="s"):
-    checkout = Checkout(session_id, store.policy, Terms(AgentSession, "history", None))
-    run(store, checkout.open())
-    return checkout
+from tests.sessions.turns import load, say, texts
 
 
 @pytest.fixture

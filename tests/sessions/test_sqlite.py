@@ -20,14 +20,7 @@ from stateguard.sessions import SQLiteStore
 from stateguard.sessions.checkout import Checkout
 from stateguard.sessions.policy import Terms
 from stateguard.sessions.steps import run
-
-
-def say(text):
-    return lambda session: session.add_message("user", text) and None
-
-
-def texts(store, session_id="s"):
-    return [m["content"] for m in store.update(session_id, lambda s: list(s.history))]
+from tests.sessions.turns import say, texts
 
 
 @pytest.fixture

@@ -25,24 +25,7 @@ from stateguard.errors import (
 from stateguard.sessions.checkout import Checkout
 from stateguard.sessions.policy import Terms
 from stateguard.sessions.steps import arun, run
-
-
-def say(text):
-    return lambda session: session.add_message("user", text) and None
-
-
-def load(store, session_id="s", factory=AgentSession, user_id=None, log="history"):
-    checkout = Checkout(session_id, store.policy, Terms(factory, log, user_id))
-    run(store, checkout.open())
-    return checkout
-
-
-def save(store, checkout):
-    return run(store, checkout.save())
-
-
-def texts(store, session_id="s"):
-    return [message["content"] for message in load(store, session_id).session.history]
+from tests.sessions.turns import load, save, say, texts
 
 
 def test_a_session_comes_back_as_it_was(make_store):
