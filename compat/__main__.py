@@ -38,7 +38,8 @@ def main() -> int:
         result = compare(Runner(suite, source, python, work))
         title = source.name.replace("-", " ")
         results[title] = suite, result
-        keep(work / "results", title, suite, result)
+        if result.plain.finished and result.guarded.finished:
+            keep(work / "results", title, suite, result)
         print(table([row(title, result)]))
         plain, guarded = result.plain, result.guarded
         print(f"plain {plain.seconds:.0f} s, guarded {guarded.seconds:.0f} s; {guarded.log}")

@@ -97,7 +97,10 @@ class Runner:
         paths = [INSIDE / "recording"]
         if guarded:
             paths += [INSIDE / "wrapping", ROOT / "src"]
-        plugins = {"PYTEST_PLUGINS": "fresh_guard", "COMPAT_GUARD_FOR_EACH": self.suite.guard_for_each}
+        plugins = {
+            "PYTEST_PLUGINS": "fresh_guard",
+            "COMPAT_GUARD_PER_TEST": ":".join(self.suite.guard_per_test),
+        }
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST")},
             **self.suite.environment,

@@ -11,10 +11,10 @@ class Suite:
 
     ``install`` is what pip installs beside the project's own source (``{source}`` stands for it).
     ``arguments`` are pytest's, or Django's test labels; ``directory`` is where the run starts, below the
-    source. ``guard_for_each`` is ``"file"`` (of tests), or ``"test"`` where a test looks for objects that
-    should be gone: a guard holds the applications it has met until it is closed. ``seconds`` bounds one run.
-    ``expected`` names tests whose outcome is known to change, each with the reason; ``left_out`` says which
-    part of the suite is not run, and why.
+    source. Each file of tests has a guard of its own; in the files of ``guard_per_test``, where tests look
+    for objects that should be gone, each test has: a guard holds the applications it has met until it is
+    closed. ``seconds`` bounds one run. ``expected`` names tests whose outcome is known to change, each with
+    the reason; ``left_out`` says which part of the suite is not run, and why.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Suite:
     expected: dict[str, str] = field(default_factory=dict)
     left_out: str = ""
     runner: str = "pytest"
-    guard_for_each: str = "file"
+    guard_per_test: tuple[str, ...] = ()
 
 
 _EMPTY_CONTEXT = "asserts that its task's context is empty; the guard keeps the request in a context variable"
@@ -108,7 +108,7 @@ SUITES = {
                 "pytest-timeout",
             ),
             ("tests", "--timeout=60"),
-            guard_for_each="test",
+            guard_per_test=("tests/test_routing.py",),
         ),
         Suite("asgiref", ("{source}", "packaging", "pytest", "pytest-asyncio"), ("tests",)),
         Suite(

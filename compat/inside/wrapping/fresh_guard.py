@@ -6,7 +6,7 @@ import os
 
 from guard_everything import tally
 
-EACH = os.environ["COMPAT_GUARD_FOR_EACH"]
+PER_TEST = os.environ.get("COMPAT_GUARD_PER_TEST", "").split(":")
 
 
 class _Latest:
@@ -14,7 +14,7 @@ class _Latest:
 
 
 def pytest_runtest_logstart(nodeid, location):
-    group = nodeid if EACH == "test" else location[0]
+    group = nodeid if location[0] in PER_TEST else location[0]
     if group != _Latest.group:
         _Latest.group = group
         tally.take()
