@@ -108,3 +108,11 @@ def endpoint(write: str, user: str) -> None:
 
 def service(write: str, user: str) -> None:
     WRITES[write](user)
+
+
+def armed_within(guard: Any, user: str) -> None:
+    for n in range(2):  # something has changed, so that lines are followed from here on
+        with guard.request("another"):
+            BOX.user = n
+    text = upper(user)
+    LOG.append(text)  # WRITE LOG.append

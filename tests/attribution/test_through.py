@@ -53,3 +53,17 @@ def test_a_source_that_is_gone_is_no_obstacle(guard: Guard, monkeypatch: pytest.
     place = guard.leaks[-1].location
     assert place is not None
     assert (place.line, place.function, place.via) == (2, "anew", None)
+
+
+def test_a_function_that_had_begun_before_lines_were_followed() -> None:
+    callers.reset()
+    guard = Guard(watch=[callers.__name__], process=False, budget=1, on_leak=lambda leak: None)
+    try:
+        with guard.request("one"):
+            callers.armed_within(guard, "ann")
+        place = guard.leaks[-1].location
+    finally:
+        guard.close()
+    lines, first = inspect.getsourcelines(callers.armed_within)
+    (marked,) = (i for i, line in enumerate(lines) if "# WRITE" in line)
+    assert place is None or place.line == first + marked

@@ -200,9 +200,17 @@ class Finder:
         if not self.armed:
             return
         if line is None:
-            self._positions[thread] = caller(frame.f_back, self.traces)
+            self._positions[thread] = self._back_in(caller(frame.f_back, self.traces))
         else:
             self._positions[thread] = Position(frame.f_code, line)
+
+    def _back_in(self, frame: FrameType | None) -> Position | None:
+        """The line that is in flight again; ``None`` where nobody would hear of the next one."""
+        tracer = self._tracer
+        if frame is None or tracer is None or not tracer.follow(frame):
+            return None
+        # The call itself may go on: a C function that has called back.
+        return Position(frame.f_code, frame.f_lineno, max(frame.f_lasti, 0))
 
     def heard(self) -> int:
         """How many events there were on threads without a stretch; -1 if not all threads are followed."""

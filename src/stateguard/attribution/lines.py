@@ -72,6 +72,10 @@ class LineTracer(Protocol):
         """The stretch on this thread ends."""
         ...
 
+    def follow(self, frame: FrameType) -> bool:
+        """Whether the lines of a frame are reported that may have begun before anybody listened."""
+        ...
+
 
 _HARMLESS = frozenset(
     name
@@ -139,13 +143,14 @@ def frames(frame: FrameType | None, traces: Callable[[CodeType], bool]) -> list[
     return found
 
 
-def caller(frame: FrameType | None, traces: Callable[[CodeType], bool]) -> Position | None:
-    """The nearest watched line above ``frame``: in flight again once ``frame`` has returned."""
+def caller(frame: FrameType | None, traces: Callable[[CodeType], bool]) -> FrameType | None:
+    """The nearest watched frame from ``frame`` upwards: its line is in flight again once the one below has
+    returned.
+    """
     depth = 0
     while frame is not None and depth < 200:
         if traces(frame.f_code):
-            # The call itself may go on: a C function that has called back.
-            return Position(frame.f_code, frame.f_lineno, max(frame.f_lasti, 0))
+            return frame
         frame, depth = frame.f_back, depth + 1
     return None
 

@@ -7,7 +7,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from types import CodeType
+    from types import CodeType, FrameType
 
     from stateguard.attribution.lines import LineListener
 
@@ -60,6 +60,10 @@ class MonitoringTracer:
 
     def leave(self) -> None:
         """Likewise."""
+
+    def follow(self, frame: FrameType) -> bool:
+        """Events of its code, from its next line on."""
+        return self._wanted(frame.f_code)
 
     def _start(self) -> None:
         monitoring = _monitoring

@@ -54,6 +54,10 @@ class SettraceTracer:
         if self._mine(sys.gettrace()) and not any(listener.here() for listener in self._listeners):
             sys.settrace(None)
 
+    def follow(self, frame: FrameType) -> bool:
+        """Only a frame that has been traced from its beginning is."""
+        return frame.f_trace is not None
+
     def relay(self, frame: FrameType, event: str) -> bool:
         """For a tracer of stateguard's own that has this thread's trace function and shares what it sees.
 
