@@ -308,7 +308,8 @@ class Engine:
         finally:
             self.ledger.waiting.done()
             lock.release()
-        if self.turn.discarded:
+        # Another thread may have let go of it meanwhile: ``again`` counts, not what is left.
+        if again or self.turn.discarded:
             self.turn.let_go()
             if again:  # what was finalized just now is not this stretch's doing
                 self.begin(request, last=True)
@@ -351,7 +352,7 @@ class Engine:
         finally:
             self.ledger.waiting.done()
             lock.release()
-        if self.turn.discarded:
+        if again or self.turn.discarded:
             try:
                 self.turn.let_go()
             finally:
