@@ -120,7 +120,8 @@ class Finder:
         """Leave no trace function and no event behind."""
         tracer, self._tracer = self._tracer, None
         self.armed = False
-        self._positions.clear()
+        # A new table: a thread in the middle of an event must not leave its line behind for the next arming.
+        self._positions = {}
         self._wanted.clear()
         if tracer is not None:
             tracer.remove(self)
@@ -185,13 +186,13 @@ class Finder:
             if self._left <= 0 or (not self._left % CLOCK_EVERY and time.monotonic() >= self._until):
                 self.disarm()
                 return
-        thread = self._ledger.ident()
-        if thread not in self._positions:
+        thread, positions = self._ledger.ident(), self._positions
+        if thread not in positions:
             if not self._ledger.here():
                 self._outside += 1
                 return
-            self._positions[thread] = None
-        if self._ledger.crowded or may_write(self._positions[thread]):
+            positions[thread] = None
+        if self._ledger.crowded or may_write(positions.get(thread)):
             self._frame = (thread, frame)
             began = self._purse.meter()
             self._look()
@@ -200,9 +201,9 @@ class Finder:
         if not self.armed:
             return
         if line is None:
-            self._positions[thread] = self._back_in(caller(frame.f_back, self.traces))
+            positions[thread] = self._back_in(caller(frame.f_back, self.traces))
         else:
-            self._positions[thread] = Position(frame.f_code, line)
+            positions[thread] = Position(frame.f_code, line)
 
     def _back_in(self, frame: FrameType | None) -> Position | None:
         """The line that is in flight again; ``None`` where nobody would hear of the next one."""
@@ -226,9 +227,7 @@ class Finder:
         position = self._positions.get(thread)
         if position is None:
             return None
-        frame: FrameType | None
-        if self._frame is not None and self._frame[0] == thread:
-            frame = self._frame[1]
-        else:
-            frame = sys._current_frames().get(thread)
+        noted = self._frame  # other threads note theirs in the same place
+        mine = noted is not None and noted[0] == thread
+        frame = noted[1] if noted is not None and mine else sys._current_frames().get(thread)
         return describe(position, frames(frame, self.traces), self.traces)
