@@ -72,7 +72,7 @@ SUITES = {
                 "coverage[toml]",
             ),
             ("tests", "-o", "timeout=120"),
-            seconds=1200,
+            seconds=2400,
         ),
         Suite(
             "uvicorn",
