@@ -19,6 +19,7 @@ from stateguard.attribution.ledger import Ledger
 from stateguard.attribution.witness import ResidueWitness
 from stateguard.baseline import AT_ONCE, Baseline
 from stateguard.containment import Containment
+from stateguard.handling import handling
 from stateguard.interrupted import raised_by_signal_handler
 from stateguard.leak import SUSPECTS
 from stateguard.messages import see
@@ -50,6 +51,9 @@ PATIENCE = 5.0
 FAILURES = 3
 """Internal failures of one kind after which an engine stops looking; the application goes on."""
 
+
+SAMPLED = 16
+"""While looks are sparse, how many are being served is noted at every so manieth request."""
 
 NEWCOMERS = 20
 """Requests at whose beginning context variables are looked at: what they inherit does not change later on."""
@@ -109,6 +113,8 @@ class Engine:
         """Whether something may have changed unseen before the stretches now running began."""
         self.started = False
         self._greenlets = False
+        self._follows = False
+        """Whether the tasks of an event loop are followed for this engine."""
         self._adopted: object = None
         self._apps: set[int] = set()
         self._modules = 0
@@ -158,6 +164,7 @@ class Engine:
     def close(self) -> None:
         """Stop looking, and hold on to nothing."""
         self.baseline.stop()
+        asyncio_tasks.content(id(self))
         self.ledger.collections.note(False)
         with self.turn.lock:
             self.ledger.clear()
@@ -214,11 +221,31 @@ class Engine:
 
     # -- requests --------------------------------------------------------------------------------
 
+    @property
+    def resting(self) -> bool:
+        """Whether stretches may pass unseen at present: looks are sparse, and no line is looked for."""
+        return self.pace.gait == "sparse" and self.started and not self.finder.armed
+
     def enlist(self, request: GuardedRequest) -> None:
         """A request begins."""
         watcher = self.watcher
         if watcher is None:
             return
+        tally = self.tally
+        tally.requests += 1
+        if not self.resting or self.warm_up.active or len(sys.modules) != self._modules:
+            self._prepare(watcher)
+        elif tally.requests % SAMPLED:  # what is counted then is an estimate
+            self.active[id(request)] = request
+            if len(self._window) < SUSPECTS:
+                self._window[id(request)] = request
+            return
+        self.active[id(request)] = request
+        _suspect(self._window, request)
+        self.pace.flying(len(self.active))
+
+    def _prepare(self, watcher: Watcher) -> None:
+        """What may have to be looked at before a request begins."""
         try:
             if self.warm_up.active:
                 self.warm_up.request_begins()
@@ -246,10 +273,6 @@ class Engine:
                 self._flush()
         except Exception:
             self.failed("opening a request")
-        self.active[id(request)] = request
-        self.tally.requests += 1
-        _suspect(self._window, request)
-        self.pace.flying(len(self.active))
 
     def _restart(self) -> None:
         """Modules that are watched have been imported."""
@@ -278,6 +301,10 @@ class Engine:
         """A stretch of work for ``request`` begins on this thread."""
         if self.watcher is None:
             return
+        if self.resting and not self.pace.slicing:
+            if len(self._since) < SUSPECTS:
+                self._since[id(request)] = request
+            return
         if not self.started:
             _suspect(self._since, request)
             with self.turn.lock:  # it may go on when there is something to compare with
@@ -287,7 +314,7 @@ class Engine:
             self._sliced[id(request)] = request
             if len(self._sliced) > SUSPECTS:
                 self._sliced.pop(next(iter(self._sliced)), None)
-        if self.pace.gait == "sparse" and not self.finder.armed:
+        if self.resting:
             _suspect(self._since, request)
             return
         lock = self.turn.take(PATIENCE, self.ledger.waiting)
@@ -325,11 +352,14 @@ class Engine:
             greenlets.left(request)
         if self.watcher is None:
             return
-        if not self.started:
-            self.ledger.pop(request)
+        pace = self.pace
+        if pace.gait == "sparse" and perf_counter_ns() < pace.next_look and self.resting:
+            if len(self._since) < SUSPECTS:  # the gait may have changed meanwhile
+                self._since[id(request)] = request
+            if self.ledger.stacks:
+                self.ledger.pop(request)
             return
-        if self.pace.gait == "sparse" and not self.finder.armed and not self.pace.due():
-            _suspect(self._since, request)
+        if not self.started:
             self.ledger.pop(request)
             return
         lock = self.turn.take(PATIENCE, self.ledger.waiting)
@@ -386,7 +416,15 @@ class Engine:
 
     def finish(self, request: GuardedRequest) -> None:
         """The request is over: look at what is checked once per request, and let go of it."""
-        if self.watcher is not None and (self.pace.gait != "sparse" or self.pace.due()):
+        if self.resting and not self.pace.due():
+            request.active = False
+            self.active.pop(id(request), None)
+            if not self.active:
+                self.pace.flying(0)
+            reporter = self.reporter
+            if not (reporter.pending or reporter.aftermath.following or self.turn.discarded):
+                return
+        elif self.watcher is not None:
             with self.turn.lock:
                 if not self.looking:
                     if self.pace.deep_due(alone=len(self.active) <= 1):
@@ -394,14 +432,16 @@ class Engine:
                         self._window.pop(id(request), None)  # what changes from now on, it has not done
                     if self.containment is not None and self.containment.holds(request):
                         self._put_back(request)
-                    if self.pace.weigh():
+                    if self.pace.weigh(self.tally.requests):
                         self.finder.expire()
+                        if self.pace.gait == "sparse" and not self.pace.handling:
+                            self.pace.handling = handling()
         if self.turn.discarded:
             self.turn.let_go()
         request.active = False
         self.active.pop(id(request), None)
         self.pace.flying(len(self.active))
-        if self.reporter.aftermath:
+        if self.reporter.aftermath.following:
             with self.turn.lock:
                 self.reporter.over(request.info.id)
         if self.reporter.pending or self.reporter.behind():
@@ -417,11 +457,16 @@ class Engine:
 
     def follow(self, request: GuardedRequest | None) -> None:
         """Follow the tasks that ``request`` will start, and what else the loop that runs here is given."""
-        if asyncio_tasks.followed():
+        if self.resting:
+            if self._follows:
+                self._follows = False
+                asyncio_tasks.content(id(self))
+            return
+        if self._follows and asyncio_tasks.followed():
             return
         try:
             if not trio_tasks.follow_tasks(request):
-                asyncio_tasks.follow_tasks()
+                self._follows = asyncio_tasks.follow_tasks(id(self))
         except Exception:
             self.failed("following the tasks of a request")
 
@@ -494,7 +539,8 @@ class Engine:
         hot = slicing or (not thorough if line else brief and not strict)
         try:
             self.looking = True
-            self.ledger.about_to_look(full=not hot)
+            if not (self._since and self.resting):  # else nothing is going to be proven
+                self.ledger.about_to_look(full=not hot)
             seen = watcher.check_hot() if hot else watcher.check(keys=strict)
             if seen:
                 self._settle(seen, proven=strict and (hot or not self._loose))

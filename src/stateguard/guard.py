@@ -29,7 +29,7 @@ from stateguard.report.destinations import open_sinks
 from stateguard.report.sink import TakesFigures
 from stateguard.report.text import render_leak, render_summary
 from stateguard.request_data import RequestData
-from stateguard.scope import Scope, open_scope
+from stateguard.scope import Scope, current_scope, open_scope
 from stateguard.stats import Stats
 from stateguard.verdict import Judge
 from stateguard.watch.watcher import Watcher
@@ -82,6 +82,7 @@ class Guard:
             self.config: Config = load_config(options)
         self.mode = self.config.mode
         self._factory: Callable[[], Any] = self.config.session_factory or AgentSession
+        self._carrier = self.config.scope
         self._ids = count(1)
         self._prefix = os.urandom(3).hex()
         self._allow = AllowList(self.config.allow)
@@ -326,7 +327,10 @@ class Guard:
             request = GuardedRequest(self, info, data, around.scope, outer)
             request.shares_scope = True
         else:
-            scope = open_scope(info, session_factory=self._factory, carrier=self.config.scope)
+            if self._carrier == "contextvar":
+                scope = Scope(info, self._factory, "contextvar", current_scope())
+            else:
+                scope = open_scope(info, session_factory=self._factory, carrier=self._carrier)
             request = GuardedRequest(self, info, data, scope, outer)
         if self.engine is not None and self.mode == "on":
             self.engine.enlist(request)
@@ -360,7 +364,7 @@ class Guard:
         """What to raise for ``request`` now, if its leaks call for it; each is handed out once."""
         if not request.violations:
             return None
-        leaks, request.violations = request.violations, []
+        leaks, request.violations = list(request.violations), ()
         return SharedStateMutated("\n\n".join(map(render_leak, leaks)), leaks)
 
     def note_failure(self, doing: str) -> None:

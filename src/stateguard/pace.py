@@ -38,6 +38,9 @@ CEILING = 0.8
 RETURNS = 16
 """So many periods in a row with room to spare, at most, are asked for before the guard looks more closely."""
 
+LEAST = 0.25
+"""The part of the budget that is for looks however much goes into handling requests."""
+
 GAIN = 4
 """How much cheaper each gait is than the one before it, at least: the measure for going back."""
 
@@ -64,11 +67,12 @@ class Pace:
         "_closer",
         "_fastest",
         "_flying",
+        "_handled",
         "_looks",
         "_next_deep",
-        "_next_look",
         "_next_slice",
         "_over",
+        "_rarely",
         "_share",
         "_since",
         "_sliced",
@@ -78,7 +82,9 @@ class Pace:
         "budget",
         "fixed",
         "gait",
+        "handling",
         "max_pause",
+        "next_look",
         "slicing",
     )
 
@@ -89,6 +95,11 @@ class Pace:
         self.fixed = fixed or budget >= 1
         self.slicing = False
         """Whether looking at everything at once would take longer than ``max_pause``."""
+        self.handling = 0
+        """Nanoseconds that a request costs beside looking. Part of the budget: what is left is for looks."""
+        self._handled = 0
+        self._rarely = max(budget, 1e-3)
+        """The share of the clock that is left for looks while they are sparse."""
         self._spent = 0
         self._sliced = 0
         self._share = max(budget, 1e-3)
@@ -97,7 +108,8 @@ class Pace:
         self._flying = 0
         self._area = 0
         self._area_before = 0
-        self._next_look = 0
+        self.next_look = 0
+        """When (``perf_counter_ns``) the next look may be taken while looks are sparse."""
         self._next_deep = 0
         self._next_slice = 0
         self._looks = 0
@@ -123,7 +135,7 @@ class Pace:
         cost = now - started
         self._spent += cost
         if self.gait == "sparse":
-            self._next_look = now + int(cost / max(self.budget, 1e-3))
+            self.next_look = now + int(cost / self._rarely)
         if whole and not self.slicing:
             self._weigh_look(cost)
         return cost
@@ -146,7 +158,7 @@ class Pace:
 
     def due(self) -> bool:
         """Whether the next look may be taken. Always, unless looks are sparse."""
-        return self.gait != "sparse" or perf_counter_ns() >= self._next_look
+        return self.gait != "sparse" or perf_counter_ns() >= self.next_look
 
     def slice(self) -> int:
         """Until when (``perf_counter_ns``) the slice may last that may be taken now; 0 if none may."""
@@ -177,12 +189,18 @@ class Pace:
         self._next_deep = now + max(DEEP_INTERVAL, int(cost / max(self.budget, 1e-3)))
         return cost
 
-    def weigh(self) -> bool:
-        """Once per :data:`PERIOD`: choose the gait for the next one. Whether it was time to."""
+    def weigh(self, requests: int = 0) -> bool:
+        """Once per :data:`PERIOD`: choose the gait for the next one. Whether it was time to.
+
+        ``requests`` is how many have begun so far.
+        """
         now = perf_counter_ns()
         elapsed = now - self._since
         if elapsed < PERIOD:
             return False
+        handling = self.handling * (requests - self._handled) / elapsed
+        self._handled = requests
+        self._rarely = max(self.budget - handling, self.budget * LEAST, 1e-3)
         self.flying(self._flying)
         used = process_time_ns()
         spent = self._spent

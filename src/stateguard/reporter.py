@@ -105,7 +105,7 @@ class Reporter:
         if news or for_sinks:
             self.pending.append(Notice(leak, n, news, for_sinks))
         if self.raises and sole is not None and at_least(leak.severity, self._config.threshold):
-            sole.violations.append(leak)
+            sole.violations = (*sole.violations, leak)
 
     def _retract(self, leak: Leak, sole: GuardedRequest | None) -> None:
         """The occurrence has turned out to be harmless before it was said."""

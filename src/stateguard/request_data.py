@@ -54,7 +54,10 @@ _PLUMBING = frozenset(
 class RequestData:
     """The strings of one request, taken apart when first asked for."""
 
-    __slots__ = ("_body", "_client", "_headers", "_path", "_query", "_size", "_tokens", "_value", "environ")
+    _size = 0
+    _tokens: frozenset[str] | None = None
+    _value: Any = None
+    environ: Mapping[str, Any] | None = None
 
     def __init__(
         self, query: Any = "", headers: Iterable[Any] = (), client: Any = None, path: Any = ""
@@ -62,12 +65,8 @@ class RequestData:
         self._query = query
         self._path = path
         self._headers = headers
-        self._body: list[bytes] = []
-        self._size = 0
-        self._tokens: frozenset[str] | None = None
         self._client = client
-        self._value: Any = None
-        self.environ: Mapping[str, Any] | None = None
+        self._body: list[bytes] = []
 
     def add_body(self, chunk: Any) -> None:
         """Note a piece of the body as it passes by."""

@@ -71,13 +71,12 @@ _threads = _ThreadLocal()
 class Token:
     """One entry into a scope; give it back to :meth:`Scope.leave`."""
 
-    __slots__ = ("left", "previous", "scope", "var_token")
+    left = False
 
     def __init__(self, scope: Scope, previous: Token | None) -> None:
         self.scope = scope
         self.previous = previous
         self.var_token: VarToken[Token | None] | None = None
-        self.left = False
 
 
 class Scope:
@@ -91,18 +90,12 @@ class Scope:
     tests.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_factory",
-        "_request",
-        "_token",
-        "carrier",
-        "closed",
-        "exchange",
-        "owner",
-        "parent",
-        "values",
-    )
+    closed = False
+    exchange: object = None
+    """By the identity of this, a second middleware knows the request again."""
+    owner: object = None
+    """The guard that opened the scope."""
+    _token: Token | None = None
 
     def __init__(
         self,
@@ -112,16 +105,10 @@ class Scope:
         parent: Scope | None,
     ) -> None:
         self._request = request
-        self.closed = False
         self.parent = parent
         self.carrier = carrier
         self.values: dict[object, Any] = {}
-        self.exchange: object = None
-        """By the identity of this, a second middleware knows the request again."""
-        self.owner: object = None
-        """The guard that opened the scope."""
         self._factory = factory
-        self._token: Token | None = None
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"

@@ -2,6 +2,9 @@
 
 Set on each loop at its first guarded request, or when the application starts up, around the factory that is
 there; eager tasks keep working. Tasks and callbacks of the application that work for no request are noted.
+
+Both cost something at each step of each task. While every guard is content with few looks, nobody needs to
+know, so what is called that often is given back, and taken again when one begins to look more closely.
 """
 
 from __future__ import annotations
@@ -36,6 +39,8 @@ class _Factory:
     def __init__(self, previous: Callable[..., Any] | None) -> None:
         self.previous = previous
         self.active = True
+        self.unsure = True
+        """Whether callbacks that were given to the loop unseen may not have run yet."""
         self.unseen: set[weakref.ref[Any]] = set()
         """Tasks whose steps are not noted and that another factory has made: asyncio knows the rest."""
         self.earlier: set[Any] = set()
@@ -85,23 +90,28 @@ class _Factory:
 
     def remember(self, tasks: set[Any]) -> None:
         """These tasks were there before: note when they end."""
-        for task in tasks:
-            self.earlier.add(task)
-            task.add_done_callback(self._ended)
+        for task in tasks - self.earlier:
+            if type(task.get_coro()) not in _SEEN:
+                self.earlier.add(task)
+                task.add_done_callback(self._ended)
 
     def _ended(self, task: Any) -> None:
         pieces.begin()
         self.earlier.discard(task)
         pieces.end()
 
+    def caught_up(self) -> None:
+        """Everything has run that the loop was given before this was scheduled."""
+        pieces.begin()
+        self.unsure = False
+        pieces.end()
+
     def suspended(self, loop: Any, watched: Callable[[object], bool]) -> bool:
         """Whether one of the tasks whose steps are not noted has watched code in it, or may have had."""
+        if self.unsure or not self.active:
+            return True
         try:
-            tasks = [
-                task
-                for task in asyncio.all_tasks(loop)
-                if type(task.get_coro()) not in (DrivenCoroutine, Abandoned)  # those are
-            ]
+            tasks = [task for task in asyncio.all_tasks(loop) if type(task.get_coro()) not in _SEEN]
             tasks += [task for known in list(self.unseen) if (task := known()) and not task.done()]
             earlier = list(self.earlier)
         except RuntimeError:  # the loop's thread has started one meanwhile
@@ -110,6 +120,10 @@ class _Factory:
             return True
         tasks += earlier
         return any(pieces.awaits_watched(task.get_coro(), watched) for task in tasks)
+
+
+_SEEN = (DrivenCoroutine, Abandoned)
+"""What tasks run whose steps are noted."""
 
 
 def _works_for(coro: Any, request: GuardedRequest) -> bool:
@@ -128,6 +142,22 @@ _loops: weakref.WeakKeyDictionary[Any, _Factory] = weakref.WeakKeyDictionary()
 
 
 _newest: weakref.ref[Any] | None = None
+_followers: set[int] = set()
+"""The guards that have to know of each task and callback."""
+
+
+def content(guard: int) -> None:
+    """That guard looks so rarely that it need not know what tasks are started; others may have to."""
+    global _newest
+    _followers.discard(guard)
+    if _followers:
+        return
+    _newest = None
+    for loop, factory in list(_loops.items()):
+        if factory.active and not loop.is_closed() and loop.get_task_factory() is factory:
+            factory.active, factory.unsure = False, True
+            loop.set_task_factory(factory.previous)
+            _give_back(loop, "call_soon")  # the others are called rarely, and may be about to run much later
 
 
 def followed() -> bool:
@@ -136,22 +166,27 @@ def followed() -> bool:
     return loop is not None and _newest is not None and _newest() is loop
 
 
-def follow_tasks() -> bool:
-    """Follow the tasks of the running asyncio loop; ``False`` where there is none."""
+def follow_tasks(guard: int = 0) -> bool:
+    """Follow the tasks of the running asyncio loop for a guard; ``False`` where there is none."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         return False
     global _newest
-    known = _loops.get(loop)
-    if known is None or not known.active:
-        factory = _Factory(loop.get_task_factory())
+    _followers.add(guard)
+    factory = _loops.get(loop)
+    if factory is None or not factory.active:
+        previous = loop.get_task_factory()
+        if factory is None or factory.previous is not previous:
+            factory = _Factory(previous)
         with suppress(RuntimeError):
             factory.remember(asyncio.all_tasks(loop))
         loop.set_task_factory(factory)
+        factory.active = True
         _loops[loop] = factory
         if _note_callbacks(loop):
             pieces.oversee(get_ident(), _overseer(weakref.ref(loop), factory))
+        loop.call_soon(factory.caught_up)
     _newest = weakref.ref(loop)
     return True
 
@@ -169,7 +204,8 @@ def _note_callbacks(loop: Any) -> bool:
     """Note callbacks of the application as pieces of code outside any request; whether that can be done."""
     try:
         for name, noting in _CALLS.items():
-            setattr(loop, name, noting(getattr(loop, name)))
+            if not _is_noting(vars(loop).get(name)):
+                setattr(loop, name, noting(getattr(loop, name)))
     except AttributeError:  # a loop without attributes of its own
         return False
     for handle in (*getattr(loop, "_ready", ()), *getattr(loop, "_scheduled", ())):  # given to it before
@@ -238,14 +274,23 @@ def unfollow_tasks() -> None:
     """Give every loop back the factory it had; one that was set on top of ours keeps working."""
     global _newest
     _newest = None
+    _followers.clear()
     for loop, factory in list(_loops.items()):
         factory.active = False
         if not loop.is_closed() and loop.get_task_factory() is factory:
             loop.set_task_factory(factory.previous)
         for name in _CALLS:
-            if getattr(vars(loop).get(name), "__code__", None) in _SCHEDULING:
-                delattr(loop, name)
+            _give_back(loop, name)
         del _loops[loop]
+
+
+def _is_noting(method: Any) -> bool:
+    return getattr(method, "__code__", None) in _SCHEDULING
+
+
+def _give_back(loop: Any, name: str) -> None:
+    if _is_noting(vars(loop).get(name)):
+        delattr(loop, name)
 
 
 _SCHEDULING = tuple(noting(print).__code__ for noting in _CALLS.values())

@@ -29,8 +29,12 @@ def handed(function: Callable[..., Any]) -> Callable[..., Any]:
     if type(function) is Handed:
         return function  # one pool on top of another
     request = current.get()
-    if request is not None and request.guard.watcher is None:
-        return function
+    if request is not None:
+        engine = request.guard.engine
+        if engine is None or engine.watcher is None:
+            return function
+        if engine.resting and request.outer is None and not engine.watcher.graph.locals:
+            request = None  # it is one of the suspects already; that a piece has run must be known
     return Handed(function, request)
 
 

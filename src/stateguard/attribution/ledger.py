@@ -54,18 +54,19 @@ class Ledger:
         "_latest",
         "_latest_full",
         "_outsiders",
-        "_stacks",
         "blamed",
         "collections",
         "excused",
         "ident",
         "moment",
+        "stacks",
         "waiting",
     )
 
     def __init__(self) -> None:
         self.ident = _thread_identity()
-        self._stacks: dict[int, list[GuardedRequest]] = {}
+        self.stacks: dict[int, list[GuardedRequest]] = {}
+        """The stretches under way on each thread, the topmost last."""
         self._clocks = Clocks()
         self._grip = Grip(self.ident)
         self._outsiders = Outsiders(self.ident)
@@ -87,9 +88,9 @@ class Ledger:
         """A stretch of ``request`` begins on this thread; the one below it pauses."""
         thread = self.ident()
         self.moment += 1
-        stack = self._stacks.get(thread)
+        stack = self.stacks.get(thread)
         if stack is None:
-            self._stacks[thread] = [request]
+            self.stacks[thread] = [request]
             self._clocks.know(thread)
         else:
             stack.append(request)
@@ -97,7 +98,7 @@ class Ledger:
     def pop(self, request: GuardedRequest) -> None:
         """The stretch of ``request`` on this thread has ended."""
         thread = self.ident()
-        stack = self._stacks.get(thread)
+        stack = self.stacks.get(thread)
         if not stack:
             return
         if stack[-1] is request:
@@ -108,7 +109,7 @@ class Ledger:
                     del stack[i]
                     break
         if not stack:
-            del self._stacks[thread]
+            del self.stacks[thread]
             self._clocks.forget(thread)
 
     def about_to_look(self, full: bool = True) -> None:
@@ -118,8 +119,8 @@ class Ledger:
         between the two, wherever the threads were switched.
         """
         self._earlier = self._latest
-        others = len(self._stacks) > 1 or (self._stacks and not self.here())
-        self._latest = self._clocks.read(self._stacks) if others else {}
+        others = len(self.stacks) > 1 or (self.stacks and not self.here())
+        self._latest = self._clocks.read(self.stacks) if others else {}
         self._outsiders.about_to_look(full)
         self.waiting.about_to_look(full)
         self._grip.about_to_look(full, others or self._outsiders.crowded)
@@ -135,15 +136,15 @@ class Ledger:
         full looks only, so that all that has run since the last but one of those counts.
         """
         earlier = self._earlier_full if full else self._earlier
-        self.blamed = list(self._stacks)
+        self.blamed = list(self.stacks)
         self.excused = self.waiting.excused(full)
-        if len(self._stacks) == 1 and self.here():
-            return _able(next(iter(self._stacks.values())))
-        now = self._clocks.read(self._stacks)
+        if len(self.stacks) == 1 and self.here():
+            return _able(next(iter(self.stacks.values())))
+        now = self._clocks.read(self.stacks)
         me = self.ident()
         noise = NOISE if self._grip.kept(full) else 0
         found: dict[int, GuardedRequest] = {}
-        for thread, stack in self._stacks.items():
+        for thread, stack in self.stacks.items():
             still = thread in now and thread in earlier and now[thread] - earlier[thread] <= noise
             if thread in self.excused or (still and thread != me) or (alibi is not None and alibi(thread)):
                 self.blamed.remove(thread)
@@ -156,7 +157,7 @@ class Ledger:
         if not self._doubtful.isdisjoint(self.blamed) or self.collections.may_have_finalized(full):
             return True
         tolerance = NOISE if self._grip.kept(full) else TOLERANCE
-        busy = {*self._stacks, *self.excused} if self.excused else self._stacks
+        busy = {*self.stacks, *self.excused} if self.excused else self.stacks
         return self._outsiders.may_have_run(busy, watched, full, tolerance)
 
     def hear(self, heard: Callable[[], int]) -> None:
@@ -172,24 +173,24 @@ class Ledger:
 
     def holds(self, request: GuardedRequest) -> bool:
         """Whether a stretch of ``request`` is under way on this thread."""
-        return request in self._stacks.get(self.ident(), ())
+        return request in self.stacks.get(self.ident(), ())
 
     def here(self) -> bool:
         """Whether a stretch is under way on this thread."""
-        return self.ident() in self._stacks
+        return self.ident() in self.stacks
 
     @property
     def crowded(self) -> bool:
         """Whether stretches are under way on several threads."""
-        return len(self._stacks) > 1
+        return len(self.stacks) > 1
 
     def threads(self) -> dict[int, GuardedRequest]:
         """The request running on each thread."""
-        return {thread: stack[-1] for thread, stack in self._stacks.items()}
+        return {thread: stack[-1] for thread, stack in self.stacks.items()}
 
     def clear(self) -> None:
         """Forget everything: after a fork nobody is running."""
-        self._stacks.clear()
+        self.stacks.clear()
         self._doubtful.clear()
         self.waiting.clear()
         self._latest, self._earlier = {}, {}

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from stateguard.leak import Leak, RequestInfo
     from stateguard.request_data import RequestData
@@ -21,25 +21,24 @@ class GuardedRequest:
     request. ``outer`` is the request of another guard around it, or of the code that called a test client.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_info",
-        "active",
-        "data",
-        "first_hashes",
-        "guard",
-        "headers",
-        "outer",
-        "residue",
-        "responding",
-        "scope",
-        "shares_scope",
-        "stream",
-        "tainted",
-        "task",
-        "unseen",
-        "violations",
-    )
+    # Defaults live on the class: most requests never need more than the six that are set for each.
+    shares_scope = False
+    """Whether the scope is that of another guard around the same exchange, which closes it."""
+    active = True
+    responding = False
+    """Whether the first byte of the response may have left."""
+    tainted: BaseException | None = None
+    """Raised in place of the response: nothing that the application still sends leaves."""
+    headers: Any = None
+    task: Any = None
+    """The trio task that called the middleware."""
+    unseen = False
+    """Whether this is a block of code in a task: nobody sees when the task gives way to others."""
+    stream: Any = None
+    """The input stream of a WSGI request, by which copies of its environ are known."""
+    residue: dict[int, dict[str, Any]] | None = None
+    violations: Sequence[Leak] = ()
+    """Exact leaks that ``on_leak="raise"`` has yet to raise."""
 
     def __init__(
         self,
@@ -54,23 +53,6 @@ class GuardedRequest:
         self.data = data
         self.scope = scope
         self.outer = outer
-        self.shares_scope = False
-        """Whether the scope is that of another guard around the same exchange, which closes it."""
-        self.active = True
-        self.responding = False
-        """Whether the first byte of the response may have left."""
-        self.tainted: BaseException | None = None
-        """Raised in place of the response: nothing that the application still sends leaves."""
-        self.headers: Any = None
-        self.task: Any = None
-        """The trio task that called the middleware."""
-        self.unseen = False
-        """Whether this is a block of code in a task: nobody sees when the task gives way to others."""
-        self.stream: Any = None
-        """The input stream of a WSGI request, by which copies of its environ are known."""
-        self.residue: dict[int, dict[str, Any]] | None = None
-        self.violations: list[Leak] = []
-        """Exact leaks that ``on_leak="raise"`` has yet to raise."""
         self.first_hashes: dict[str, tuple[str, Leak, int]] = {}
         """What each changed path held before this request touched it, and when: to notice that it was put
         back."""

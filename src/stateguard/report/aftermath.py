@@ -26,31 +26,29 @@ class Aftermath:
     """Waits until the requests around a leak have ended. The guard's lock is held around every call."""
 
     def __init__(self) -> None:
-        self._open: dict[str, Leak] = {}
+        self.following: dict[str, Leak] = {}
+        """The occurrences whose company has not ended yet, by the identity of the leak."""
         self._waiting: dict[str, set[str]] = {}
         self._ended: dict[str, dict[str, float]] = {}
         self._until: dict[str, float] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._open)
-
     def follow(self, leak: Leak) -> None:
         """Wait for the requests of this occurrence; an earlier one of the same leak is given up."""
-        if len(self._open) >= OPEN and leak.id not in self._open:
+        if len(self.following) >= OPEN and leak.id not in self.following:
             return
         ids = {request.id for request in (*leak.in_flight[:COMPANY], *leak.suspects[:COMPANY])}
         if leak.request is not None:
             ids.add(leak.request.id)
         if not ids:
             return
-        self._open[leak.id], self._waiting[leak.id], self._ended[leak.id] = leak, ids, {}
+        self.following[leak.id], self._waiting[leak.id], self._ended[leak.id] = leak, ids, {}
         self._until[leak.id] = time.monotonic() + PATIENCE
 
     def amend(self, leak: Leak) -> None:
         """More is known of an occurrence that may be one of those followed."""
-        known = self._open.get(leak.id)
+        known = self.following.get(leak.id)
         if known is not None and known.time == leak.time:
-            self._open[leak.id] = leak
+            self.following[leak.id] = leak
 
     def over(self, request: str) -> list[Leak]:
         """A request has ended: the leaks whose company is complete now, with the times at which it ended."""
@@ -64,7 +62,7 @@ class Aftermath:
         for key in done:
             ended = self._ended.pop(key)
             del self._waiting[key], self._until[key]
-            found.append(_completed(self._open.pop(key), ended))
+            found.append(_completed(self.following.pop(key), ended))
         return found
 
     def _note(self, key: str, waiting: set[str], request: str) -> bool:
