@@ -11,13 +11,16 @@ every node has its turn.
 
 The budget is a share of request time: requests that wait for a model or a database leave plenty, a server
 that does nothing but spin through tiny requests leaves little. What nobody else would use costs no request
-anything, so only time in which the process is idle may be spent beyond the budget's share of the clock.
+anything, so only time in which the process is idle may be spent beyond the budget's share of the clock. A
+process that waits for a processor is not idle.
 """
 
 from __future__ import annotations
 
 from time import perf_counter_ns, process_time_ns
 from typing import Literal
+
+from stateguard.waiting import waited
 
 Gait = Literal["strict", "brief", "sparse"]
 
@@ -79,6 +82,7 @@ class Pace:
         "_spent",
         "_used",
         "_wait",
+        "_waited",
         "budget",
         "fixed",
         "gait",
@@ -105,6 +109,7 @@ class Pace:
         self._share = max(budget, 1e-3)
         self._since = self._changed = perf_counter_ns()
         self._used = process_time_ns()
+        self._waited = 0 if self.fixed else waited()
         self._flying = 0
         self._area = 0
         self._area_before = 0
@@ -203,9 +208,10 @@ class Pace:
         self._rarely = max(self.budget - handling, self.budget * LEAST, 1e-3)
         self.flying(self._flying)
         used = process_time_ns()
+        waiting = 0 if self.fixed else waited()
         spent = self._spent
         application = used - self._used - spent - self._sliced
-        idle = max(0, elapsed - max(0, application))
+        idle = max(0, elapsed - max(0, application) - max(0, waiting - self._waited))
         room = min(
             self.budget * max(self._area, elapsed),
             max(self.budget * elapsed, CEILING * idle),
@@ -213,6 +219,7 @@ class Pace:
         area = self._area
         self._area_before += area
         self._spent, self._sliced, self._area, self._since, self._used = 0, 0, 0, now, used
+        self._waited = waiting
         self._share = max(room - spent, room / 4, 1e-3 * elapsed) / elapsed
         if self.fixed:
             return True
