@@ -33,6 +33,7 @@ from stateguard.sessions.binding import bind
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
+    from stateguard.scope import Scope as RequestScope
     from stateguard.sessions.base import SessionStore
     from stateguard.sessions.binding import OnStoreError
     from stateguard.sessions.identity import Request
@@ -105,29 +106,40 @@ class StateGuardMiddleware:
             return await (self._served if kind == "lifespan" else self.app)(scope, receive, send)
         exchange = _exchange(scope)
         engine = guard.engine
-        if engine is None:
-            # mode="scope-only": a session and nothing else, the short way.
-            opened = current_scope()
-            if opened is not None and opened.exchange is exchange:
-                if opened.owner is guard:
-                    return await self.app(scope, receive, send)  # wrapped twice
-                if isinstance(opened.owner, Guard) and opened.owner.gives_sessions_like(guard):
+        shared = None
+        opened = current_scope()
+        if opened is not None and opened.exchange is exchange:
+            if opened.owner is guard:
+                return await self.app(scope, receive, send)  # wrapped twice
+            if isinstance(opened.owner, Guard) and opened.owner.gives_sessions_like(guard):
+                if engine is None:
                     return await self._served(scope, receive, send)  # one exchange has one session
-            mine = guard.open_scope(partial(_identify, guard, _facts(scope), time()), exchange, opened)
+                shared = opened
+        inherited = current.get()
+        if engine is None or (
+            shared is None and (inherited is None or not inherited.active) and engine.passes()
+        ):
+            # A session, and at most an eye on when to look more closely: the short way.
+            facts = _facts(scope)
+            mine = guard.open_scope(partial(_identify, guard, facts, time()), exchange, opened)
             token = mine.enter()
             try:
-                return await self._served(scope, receive, send)
+                served = self._served(scope, receive, send)
+                if engine is None:
+                    return await served
+                mine.origin = (scope.get("query_string"), facts[3], scope.get("client"), facts[2])
+                engine.let_pass(mine)
+                try:
+                    return await drive(served, mine, engine.begin_passing, engine.end_passing)
+                finally:
+                    engine.passed(mine)
             finally:
                 mine.leave(token)
                 mine.close()
-        inherited = current.get()
-        if inherited is None:
-            request = self._open(scope, exchange, None)
-        else:
-            around = inherited.same_exchange(exchange)
-            if any(request.guard is guard for request in around):
-                return await self.app(scope, receive, send)  # wrapped twice
-            request = self._open(scope, exchange, around[0] if around else None)
+        around: list[GuardedRequest] = [] if inherited is None else inherited.same_exchange(exchange)
+        if any(request.guard is guard for request in around):
+            return await self.app(scope, receive, send)  # wrapped twice
+        request = self._open(scope, exchange, around[0] if around else None, shared)
         token = request.scope.enter()
         mark = current.set(request)
         failed = True
@@ -139,7 +151,7 @@ class StateGuardMiddleware:
                 if guard.raises:
                     send = _guarding(send, request)
                 served = self._served(scope, _noting(receive, request), send)
-                result = await drive(served, request)
+                result = await drive(served, request, guard.begin, guard.end)
             failed = False
         finally:
             # No await in here: a cancelled trio scope would raise a second time.
@@ -156,13 +168,17 @@ class StateGuardMiddleware:
                 raise error
         return result
 
-    def _open(self, scope: Scope, exchange: Any, around: GuardedRequest | None) -> GuardedRequest:
+    def _open(
+        self, scope: Scope, exchange: Any, around: GuardedRequest | None, shared: RequestScope | None
+    ) -> GuardedRequest:
         guard = self.guard
         facts = _facts(scope)
-        if around is None:
-            info = partial(_identify, guard, facts, time())
-        else:
+        if around is not None:
             info = partial(getattr, around, "info")
+        elif shared is not None:
+            info = partial(getattr, shared, "request")
+        else:
+            info = partial(_identify, guard, facts, time())
         data = None
         engine = guard.engine
         if engine is not None and engine.watcher is not None:
@@ -171,7 +187,7 @@ class StateGuardMiddleware:
                 engine.add_app(app)
             engine.adopt_thread()
             data = RequestData(scope.get("query_string"), facts[3], scope.get("client"), facts[2])
-        request = guard.open(info, data, around)
+        request = guard.open(info, data, around, shared)
         request.headers = exchange
         if not request.shares_scope:
             request.scope.exchange, request.scope.owner = exchange, guard

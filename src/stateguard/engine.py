@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from contextlib import suppress
+from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from stateguard.attribution import asyncio_tasks, finalizers, greenlets, pieces,
 from stateguard.attribution.finder import Finder
 from stateguard.attribution.handover import follow_threads
 from stateguard.attribution.ledger import Ledger
+from stateguard.attribution.request import GuardedRequest, current
 from stateguard.attribution.witness import ResidueWitness
 from stateguard.baseline import AT_ONCE, Baseline
 from stateguard.containment import Containment
@@ -25,6 +28,7 @@ from stateguard.leak import SUSPECTS
 from stateguard.messages import see
 from stateguard.pace import Pace
 from stateguard.reporter import Reporter, say
+from stateguard.request_data import RequestData
 from stateguard.stats import Stats, Tally
 from stateguard.turn import Turn
 from stateguard.warmup import WarmUp, parse_warm_up
@@ -34,10 +38,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from stateguard.attribution.request import GuardedRequest
     from stateguard.config import Config
     from stateguard.leak import Leak, Location
     from stateguard.report.sink import Sink
+    from stateguard.scope import Scope
     from stateguard.verdict import Judge
     from stateguard.watch.watcher import Seen
 
@@ -64,7 +68,7 @@ def _nowhere(seen: Seen, request: GuardedRequest | None) -> Location | None:
     return None
 
 
-def _suspect(suspects: dict[int, GuardedRequest], request: GuardedRequest) -> None:
+def _suspect(suspects: dict[int, GuardedRequest | Scope], request: GuardedRequest) -> None:
     # More are of no use to anybody, and looks may be seconds apart. That it is not the only one stays known.
     if len(suspects) < SUSPECTS:
         suspects[id(request)] = request
@@ -102,9 +106,11 @@ class Engine:
         self._judge = judge(self.watcher)
         self.turn = Turn()
         self._witness = ResidueWitness()
-        self._window: dict[int, GuardedRequest] = {}
-        self._since: dict[int, GuardedRequest] = {}
-        self._sliced: dict[int, GuardedRequest] = {}
+        self.passing: dict[int, Scope] = {}
+        """The scopes of requests that are let pass: nobody looks around each of their steps."""
+        self._window: dict[int, GuardedRequest | Scope] = {}
+        self._since: dict[int, GuardedRequest | Scope] = {}
+        self._sliced: dict[int, GuardedRequest | Scope] = {}
         """The latest requests that have had a stretch while state was compared in slices."""
         self.baseline = Baseline(self)
         self._said_slicing = False
@@ -169,6 +175,7 @@ class Engine:
         with self.turn.lock:
             self.ledger.clear()
             self.active.clear()
+            self.passing.clear()
             self._window.clear()
             self._since.clear()
             self._sliced.clear()
@@ -199,6 +206,7 @@ class Engine:
         self.looking = False
         self.ledger.clear()
         self.active.clear()
+        self.passing.clear()
         self._window.clear()
         self._since.clear()
         self._sliced.clear()
@@ -242,7 +250,7 @@ class Engine:
             return
         self.active[id(request)] = request
         _suspect(self._window, request)
-        self.pace.flying(len(self.active))
+        self.pace.flying(len(self.active) + len(self.passing))
 
     def _prepare(self, watcher: Watcher) -> None:
         """What may have to be looked at before a request begins."""
@@ -266,7 +274,13 @@ class Engine:
                 with self.turn.lock:
                     if not self.looking and not started:
                         watcher.look_at_context(last=not self._newcomers)
-            if not self.active and not self._window and self.pace.gait == "strict" and not self.pace.slicing:
+            if (
+                not self.active
+                and not self.passing
+                and not self._window
+                and self.pace.gait == "strict"
+                and not self.pace.slicing
+            ):
                 with self.turn.lock:
                     if not self.looking:
                         self._look_deep()  # settings that code outside any request has changed since
@@ -311,9 +325,7 @@ class Engine:
                 self.ledger.push(request)
             return
         if self.pace.slicing:
-            self._sliced[id(request)] = request
-            if len(self._sliced) > SUSPECTS:
-                self._sliced.pop(next(iter(self._sliced)), None)
+            self._note_sliced(request)
         if self.resting:
             _suspect(self._since, request)
             return
@@ -345,6 +357,11 @@ class Engine:
             greenlets.entered(request)
         if self.reporter.pending:
             self._flush()
+
+    def _note_sliced(self, one: GuardedRequest | Scope) -> None:
+        self._sliced[id(one)] = one
+        if len(self._sliced) > SUSPECTS:
+            self._sliced.pop(next(iter(self._sliced)), None)
 
     def end(self, request: GuardedRequest, last: bool = False) -> None:
         """The stretch has ended: whatever differs is on the account of those that were running."""
@@ -416,7 +433,7 @@ class Engine:
 
     def finish(self, request: GuardedRequest) -> None:
         """The request is over: look at what is checked once per request, and let go of it."""
-        if self.resting and not self.pace.due():
+        if self.resting and perf_counter_ns() < self.pace.next_weighing:
             request.active = False
             self.active.pop(id(request), None)
             if not self.active:
@@ -427,7 +444,7 @@ class Engine:
         elif self.watcher is not None:
             with self.turn.lock:
                 if not self.looking:
-                    if self.pace.deep_due(alone=len(self.active) <= 1):
+                    if self.pace.deep_due(alone=len(self.active) + len(self.passing) <= 1):
                         self._look_deep()
                         self._window.pop(id(request), None)  # what changes from now on, it has not done
                     if self.containment is not None and self.containment.holds(request):
@@ -440,7 +457,7 @@ class Engine:
             self.turn.let_go()
         request.active = False
         self.active.pop(id(request), None)
-        self.pace.flying(len(self.active))
+        self.pace.flying(len(self.active) + len(self.passing))
         if self.reporter.aftermath.following:
             with self.turn.lock:
                 self.reporter.over(request.info.id)
@@ -469,6 +486,84 @@ class Engine:
                 self._follows = asyncio_tasks.follow_tasks(id(self))
         except Exception:
             self.failed("following the tasks of a request")
+
+    # -- requests that are let pass --------------------------------------------------------------
+
+    def passes(self) -> bool:
+        """Whether a request that begins now may pass, without anybody looking around each of its steps."""
+        watcher = self.watcher
+        return (
+            self.pace.gait == "sparse"
+            and self.started
+            and watcher is not None
+            and not self.finder.armed
+            and not self.warm_up.active
+            and len(sys.modules) == self._modules
+        )
+
+    def let_pass(self, scope: Scope) -> None:
+        """The request of ``scope`` begins."""
+        self.tally.requests += 1
+        self.passing[id(scope)] = scope
+        if len(self._window) < SUSPECTS:
+            self._window[id(scope)] = scope
+        if not self.tally.requests % SAMPLED:
+            self.pace.flying(len(self.active) + len(self.passing))
+            self.follow(None)
+
+    def begin_passing(self, scope: Scope) -> None:
+        """A step of it begins: on the account of a guarded request, if looks have become closer."""
+        if scope.account is None and self.resting:
+            if len(self._since) < SUSPECTS:
+                self._since[id(scope)] = scope
+            if self.pace.slicing:
+                self._note_sliced(scope)
+            return
+        self.begin(scope.account or self._take_up(scope))
+
+    def end_passing(self, scope: Scope) -> None:
+        """The step has ended."""
+        request = scope.account
+        if request is None:
+            if perf_counter_ns() < self.pace.next_look:
+                return
+            request = self._suspected(scope)
+        self.end(request)
+
+    def passed(self, scope: Scope) -> None:
+        """The request has ended."""
+        self.passing.pop(id(scope), None)
+        request = scope.account
+        if request is None:
+            if perf_counter_ns() < self.pace.next_weighing and not self.reporter.aftermath.following:
+                if not self.passing:
+                    self.pace.flying(len(self.active))
+                return
+            request = self._suspected(scope)
+        self.finish(request)
+        if request.mark is not None:
+            with suppress(ValueError):  # the rest of it ran in another context
+                current.reset(request.mark)
+
+    def _take_up(self, scope: Scope) -> GuardedRequest:
+        """From here on, whoever looks closely sees each step of this request as well."""
+        request = scope.account = self._suspected(scope)
+        self.passing.pop(id(scope), None)
+        self.active[id(request)] = request
+        request.mark = current.set(request)  # for the rest of the task, or of what its context is copied to
+        self.follow(request)
+        return request
+
+    def _suspected(self, one: GuardedRequest | Scope) -> GuardedRequest:
+        if isinstance(one, GuardedRequest):
+            return one
+        request: GuardedRequest | None = one.account
+        if request is None:
+            guard: Any = one.owner
+            info: Any = partial(getattr, one, "request")
+            request = GuardedRequest(guard, info, RequestData(*one.origin), one, None)
+            request.active = not one.closed
+        return request
 
     # -- thread-locals ---------------------------------------------------------------------------
 
@@ -582,7 +677,8 @@ class Engine:
             self.looking = True
             seen = watcher.check_slice(until)
             if seen:
-                suspects = {**self._sliced, **{id(one): one for one in self.ledger.running()}}
+                sliced = map(self._suspected, list(self._sliced.values()))
+                suspects = {id(one): one for one in (*sliced, *self.ledger.running())}
                 self._judge_and_record(seen, list(suspects.values()), unproven=True, locate=_nowhere)
         except Exception:
             self.started = False
@@ -609,9 +705,10 @@ class Engine:
             seen += watcher.check_settings()
             if seen:
                 # When looks are less close, code outside any request may have done it before this one came.
-                suspects = list(self._window.values())
+                suspects = list(map(self._suspected, self._window.values()))
                 self._judge_and_record(seen, suspects, unproven=not strict, locate=_nowhere)
-            self._window = {**self.active, **{id(running): running for running in self.ledger.running()}}
+            running = self.ledger.running()
+            self._window = {**self.active, **self.passing, **{id(request): request for request in running}}
         except Exception:
             self.failed("comparing shared state")
         finally:
@@ -661,7 +758,8 @@ class Engine:
     ) -> None:
         if self._since:
             # Stretches that nobody looked around: each of them may have done it, and so may other code.
-            together = {id(request): request for request in (*candidates, *self._since.values())}
+            since = map(self._suspected, self._since.values())
+            together = {id(request): request for request in (*candidates, *since)}
             self._judge_and_record(seen, list(together.values()), unproven=True, locate=_nowhere)
             return
         watcher = self.watcher
@@ -687,7 +785,7 @@ class Engine:
         verdicts = self._judge.judge(
             seen,
             candidates,
-            list(self.active.values()),
+            [*self.active.values(), *map(self._suspected, list(self.passing.values())[:SUSPECTS])],
             self.ledger.threads(),
             locate or self._location,
             unproven,

@@ -194,7 +194,7 @@ class Guard:
             if self.engine is None or self.watcher is None:
                 return await awaitable
             self.engine.follow(request)
-            return await drive(awaitable, request)
+            return await drive(awaitable, request, self.begin, self.end)
 
     @contextmanager
     def _request(
@@ -314,17 +314,21 @@ class Guard:
         info: RequestInfo | Callable[[], RequestInfo],
         data: RequestData | None,
         around: GuardedRequest | None = None,
+        shared: Scope | None = None,
     ) -> GuardedRequest:
         """Begin a request: a fresh scope, and a place in the list of requests in flight.
 
         ``info`` may be a function that says which request it is, asked when somebody wants to know.
-        ``around`` is the request of another guard around the same exchange: one exchange has one session.
+        ``around`` is the request of another guard around the same exchange, ``shared`` the scope that one has
+        opened for it: one exchange has one session.
         """
         outer = current.get()
         while outer is not None and not outer.active:
             outer = outer.outer  # inherited from an earlier request on this connection: not ours to keep
         if around is not None and around.guard.gives_sessions_like(self):
-            request = GuardedRequest(self, info, data, around.scope, outer)
+            shared = around.scope
+        if shared is not None:
+            request = GuardedRequest(self, info, data, shared, outer)
             request.shares_scope = True
         else:
             if self._carrier == "contextvar":

@@ -89,6 +89,7 @@ class Pace:
         "handling",
         "max_pause",
         "next_look",
+        "next_weighing",
         "slicing",
     )
 
@@ -108,6 +109,7 @@ class Pace:
         self._sliced = 0
         self._share = max(budget, 1e-3)
         self._since = self._changed = perf_counter_ns()
+        self.next_weighing = self._since + PERIOD
         self._used = process_time_ns()
         self._waited = 0 if self.fixed else waited()
         self._flying = 0
@@ -220,6 +222,7 @@ class Pace:
         self._area_before += area
         self._spent, self._sliced, self._area, self._since, self._used = 0, 0, 0, now, used
         self._waited = waiting
+        self.next_weighing = now + PERIOD
         self._share = max(room - spent, room / 4, 1e-3 * elapsed) / elapsed
         if self.fixed:
             return True

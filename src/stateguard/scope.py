@@ -95,6 +95,10 @@ class Scope:
     """By the identity of this, a second middleware knows the request again."""
     owner: object = None
     """The guard that opened the scope."""
+    origin: tuple[Any, ...] = ()
+    """What came with the request, for a guard that has not taken note of it yet."""
+    account: Any = None
+    """The guarded request, where a guard lets requests pass until it looks more closely."""
     _token: Token | None = None
 
     def __init__(
@@ -205,7 +209,7 @@ class Scope:
         """
         self.closed = True
         self.values = {}
-        self.parent = self.exchange = self.owner = None
+        self.parent = self.exchange = self.owner = self.account = None
         self._factory = _ended
 
     def __enter__(self) -> Scope:

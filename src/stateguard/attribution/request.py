@@ -30,6 +30,8 @@ class GuardedRequest:
     tainted: BaseException | None = None
     """Raised in place of the response: nothing that the application still sends leaves."""
     headers: Any = None
+    mark: Any = None
+    """What gives back :data:`current` where a request that was let pass has been taken up."""
     task: Any = None
     """The trio task that called the middleware."""
     unseen = False

@@ -7,37 +7,35 @@ and the look after it was changed by that step (or by another thread, which the 
 from __future__ import annotations
 
 import types
-from collections.abc import Awaitable, Generator
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, TypeVar
 
 from stateguard.attribution import pieces
 
-if TYPE_CHECKING:
-    from stateguard.attribution.request import GuardedRequest
-
 T = TypeVar("T")
+S = TypeVar("S")
 
 
 @types.coroutine
-def drive(awaitable: Awaitable[T], request: GuardedRequest) -> Generator[Any, Any, T]:
-    """Await ``awaitable`` in place, every step of it on the account of ``request``.
+def drive(
+    awaitable: Awaitable[T], subject: S, begin: Callable[[S], None], end: Callable[[S], None]
+) -> Generator[Any, Any, T]:
+    """Await ``awaitable`` in place, ``begin(subject)`` before every step of it and ``end(subject)`` after.
 
     Behaves as ``await awaitable`` does: same values, same exceptions, same cancellation; works for any
     awaitable and any event loop, because it never looks at what is yielded.
     """
-    guard = request.guard
-    begin, end = guard.begin, guard.end
     coroutine: Any = awaitable if type(awaitable) is types.CoroutineType else _awaited(awaitable)
     resume, value = coroutine.send, None
     while True:
-        begin(request)
+        begin(subject)
         try:
             yielded = resume(value)
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
         finally:
             value = None  # an exception thrown in must not hold this frame, which its traceback refers to
-            end(request)
+            end(subject)
         closing = None
         try:
             value = yield yielded
@@ -49,11 +47,11 @@ def drive(awaitable: Awaitable[T], request: GuardedRequest) -> Generator[Any, An
         # Thrown in from here, not from the handlers above: what the application raises in answer must not
         # get this exception as its context unless the application itself is handling it.
         if closing is not None:
-            begin(request)
+            begin(subject)
             try:
                 coroutine.close()
             finally:
-                end(request)
+                end(subject)
             try:
                 raise closing
             finally:

@@ -122,7 +122,7 @@ def _django_async(method: Any) -> Any:
             if guard.engine is None:
                 return await method(self, scope)
             guard.engine.follow(request)
-            return await drive(method(self, scope), request)
+            return await drive(method(self, scope), request, request.guard.begin, request.guard.end)
 
     return call
 
