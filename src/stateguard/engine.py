@@ -501,6 +501,11 @@ class Engine:
             and len(sys.modules) == self._modules
         )
 
+    @property
+    def minds_threads(self) -> bool:
+        """Whether what a request leaves in thread-locals is looked at."""
+        return self.watcher is not None and bool(self.watcher.graph.locals)
+
     def let_pass(self, scope: Scope) -> None:
         """The request of ``scope`` begins."""
         self.tally.requests += 1
@@ -541,9 +546,22 @@ class Engine:
                 return
             request = self._suspected(scope)
         self.finish(request)
-        if request.mark is not None:
+        self.give_back(request)
+
+    @staticmethod
+    def give_back(request: GuardedRequest) -> None:
+        """What runs here from now on does not work for ``request``, which had been taken up."""
+        mark, request.mark = request.mark, None
+        if mark is not None:
             with suppress(ValueError):  # the rest of it ran in another context
-                current.reset(request.mark)
+                current.reset(mark)
+
+    def abandon_passing(self, scope: Scope) -> None:
+        """The request will never end properly. Called by a finalizer, at any point of any code: no locks."""
+        self.passing.pop(id(scope), None)
+        if scope.account is not None:
+            self.abandon(scope.account)
+        scope.close()
 
     def _take_up(self, scope: Scope) -> GuardedRequest:
         """From here on, whoever looks closely sees each step of this request as well."""

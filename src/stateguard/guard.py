@@ -341,8 +341,11 @@ class Guard:
         return request
 
     def open_scope(self, info: Callable[[], RequestInfo], exchange: object, parent: Scope | None) -> Scope:
-        """A fresh scope for a request that nobody watches, inside of ``parent``. For ASGI only."""
-        scope = Scope(info, self._factory, "contextvar", parent)
+        """A fresh scope for a request whose steps nobody watches, inside of ``parent``."""
+        if self._carrier == "contextvar":
+            scope = Scope(info, self._factory, "contextvar", parent)
+        else:
+            scope = open_scope(info, session_factory=self._factory, carrier=self._carrier)
         scope.exchange, scope.owner = exchange, self
         return scope
 

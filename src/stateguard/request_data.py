@@ -57,11 +57,16 @@ class RequestData:
     _size = 0
     _tokens: frozenset[str] | None = None
     _value: Any = None
-    environ: Mapping[str, Any] | None = None
 
     def __init__(
-        self, query: Any = "", headers: Iterable[Any] = (), client: Any = None, path: Any = ""
+        self,
+        query: Any = "",
+        headers: Iterable[Any] = (),
+        client: Any = None,
+        path: Any = "",
+        environ: Mapping[str, Any] | None = None,
     ) -> None:
+        self.environ = environ
         self._query = query
         self._path = path
         self._headers = headers

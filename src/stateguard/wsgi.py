@@ -26,6 +26,7 @@ from stateguard.errors import ConfigError
 from stateguard.guard import Guard
 from stateguard.leak import PATH_LENGTH, RequestInfo
 from stateguard.request_data import RequestData
+from stateguard.scope import Scope, current_scope
 from stateguard.sessions.binding import bind
 from stateguard.sessions.wsgi import WSGISessions
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextvars import Token as VarToken
 
+    from stateguard.engine import Engine
     from stateguard.scope import Token
     from stateguard.sessions.base import SessionStore
     from stateguard.sessions.binding import OnStoreError
@@ -83,32 +85,61 @@ class StateGuardMiddleware:
         guard = self.guard
         if guard.mode == "off":
             return self.app(environ, start_response)
+        stream = environ.get("wsgi.input")
+        exchange = environ if stream is None else stream
+        shared = None
+        engine = guard.engine
+        opened = current_scope()
+        if opened is not None and (opened.exchange is exchange or opened.exchange is environ):
+            if opened.owner is guard:
+                return self.app(environ, start_response)  # wrapped twice
+            if isinstance(opened.owner, Guard) and opened.owner.gives_sessions_like(guard):
+                if engine is None:
+                    return self._served(environ, start_response)  # one exchange has one session
+                shared = opened
         inherited = current.get()
-        around = () if inherited is None else inherited.same_exchange(*_exchange(environ))
-        if any(request.guard is guard for request in around):
-            return self.app(environ, start_response)  # wrapped twice
-        request = _open(guard, environ, around[0] if around else None)
-        stretch = _Stretch(request)
-        stretch.enter()
+        stretch: _Stretch | _ScopeStretch
+        responder = start_response
+        if engine is None:
+            stretch = _ScopeStretch(_open_scope(guard, environ, exchange, opened))
+            stretch.enter()
+        elif (
+            shared is None
+            and (inherited is None or not inherited.active)
+            and engine.passes()
+            and not engine.minds_threads
+        ):
+            scope = _open_scope(guard, environ, exchange, opened)
+            scope.origin = _origin(environ)
+            engine.let_pass(scope)
+            stretch = _PassingStretch(scope, engine)
+            stretch.enter()
+        else:
+            around = () if inherited is None else inherited.same_exchange(*_exchange(environ))
+            if any(request.guard is guard for request in around):
+                return self.app(environ, start_response)  # wrapped twice
+            request = _open(guard, environ, around[0] if around else None, shared)
+            stretch = _Stretch(request)
+            stretch.enter()
+            if guard.raises:
+                responder = _Responder(start_response, request)
         complete = True
         try:
-            if guard.engine is not None:
-                guard.engine.take_residue(request)
-            responder = _Responder(start_response, request) if guard.raises else start_response
+            stretch.note_residue()
             body = self._served(environ, responder)
             complete = type(body) in (list, tuple, bytes) or _is_file(body, environ)
         finally:
             # Not in an `except Exception`: GreenletExit and SystemExit end requests as well.
             stretch.leave()
             if complete:
-                _finish(request)
+                stretch.finish()
         if complete:
-            error = _objection(request)
+            error = stretch.objection()
             if error is not None:
                 _close(body)
                 raise error
             return body
-        return _BODIES[hasattr(type(body), "__len__"), hasattr(body, "close")](body, request)
+        return _BODIES[hasattr(type(body), "__len__"), hasattr(body, "close")](body, stretch)
 
 
 def _exchange(environ: dict[str, Any]) -> tuple[Any, ...]:
@@ -117,24 +148,44 @@ def _exchange(environ: dict[str, Any]) -> tuple[Any, ...]:
     return (environ,) if stream is None else (environ, stream)
 
 
-def _open(guard: Guard, environ: dict[str, Any], around: GuardedRequest | None) -> GuardedRequest:
-    # Taken now, put into words later: frameworks change the environ, and most requests are never named.
-    facts = (
+def _facts(environ: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
+    """What names the request. Taken now, put into words later: frameworks change the environ, and most
+    requests are never named.
+    """
+    return (
         environ.get("HTTP_X_REQUEST_ID"),
         environ.get("REQUEST_METHOD"),
         environ.get("SCRIPT_NAME"),
         environ.get("PATH_INFO"),
     )
-    info = partial(_identify, guard, facts, time()) if around is None else partial(getattr, around, "info")
+
+
+def _open_scope(guard: Guard, environ: dict[str, Any], exchange: object, outer: Scope | None) -> Scope:
+    return guard.open_scope(partial(_identify, guard, _facts(environ), time()), exchange, outer)
+
+
+def _origin(environ: dict[str, Any]) -> tuple[Any, ...]:
+    """What came with the request: the arguments of :class:`RequestData`."""
+    return environ.get("QUERY_STRING"), (), environ.get("REMOTE_ADDR"), environ.get("PATH_INFO"), environ
+
+
+def _open(
+    guard: Guard, environ: dict[str, Any], around: GuardedRequest | None, shared: Scope | None
+) -> GuardedRequest:
+    if around is not None:
+        info = partial(getattr, around, "info")
+    elif shared is not None:
+        info = partial(getattr, shared, "request")
+    else:
+        info = partial(_identify, guard, _facts(environ), time())
     data = None
     if guard.watcher is not None:
-        data = RequestData(
-            environ.get("QUERY_STRING"), (), str(environ.get("REMOTE_ADDR") or ""), environ.get("PATH_INFO")
-        )
-        data.environ = environ
-    request = guard.open(info, data, around)
+        data = RequestData(*_origin(environ))
+    request = guard.open(info, data, around, shared)
     request.headers = environ
-    request.stream = environ.get("wsgi.input")
+    request.stream = stream = environ.get("wsgi.input")
+    if not request.shares_scope:
+        request.scope.exchange, request.scope.owner = environ if stream is None else stream, guard
     return request
 
 
@@ -144,21 +195,6 @@ def _identify(guard: Guard, facts: tuple[Any, Any, Any, Any], started: float) ->
     if type(id_) is not str or not 0 < len(id_) <= ID_LENGTH or not (id_.isascii() and id_.isprintable()):
         id_ = guard.new_id()
     return RequestInfo(id_, "wsgi", str(method or ""), f"{script or ''}{path or ''}"[:PATH_LENGTH], started)
-
-
-def _finish(request: GuardedRequest) -> None:
-    if request.residue is not None and request.guard.engine is not None:
-        request.guard.engine.check_residue(request)
-    request.guard.finish(request)
-    request.close_scope()
-    request.stream = request.headers = None
-    if request.data is not None:
-        request.data.environ = None
-
-
-def _objection(request: GuardedRequest) -> BaseException | None:
-    """What to raise now: a proven leak, as long as nothing of the response has left."""
-    return None if request.responding else request.guard.violation(request) or request.tainted
 
 
 def _is_file(body: Any, environ: dict[str, Any]) -> bool:
@@ -240,6 +276,115 @@ class _Stretch:
             request.scope.leave(self._token)
             self._token = None
 
+    def note_residue(self) -> None:
+        """Note what this thread holds before the application runs on it."""
+        engine = self._request.guard.engine
+        if engine is not None:
+            engine.take_residue(self._request)
+
+    def moved(self) -> None:
+        """The request goes on on another thread, of which nothing was noted."""
+        self._request.residue = None
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing can be raised any more, or never could."""
+        request = self._request
+        return request.responding or not request.guard.raises
+
+    def responding(self) -> None:
+        """The first byte of the response is about to leave."""
+        self._request.responding = True
+
+    def objection(self) -> BaseException | None:
+        """What to raise now: a proven leak, as long as nothing of the response has left."""
+        request = self._request
+        return None if request.responding else request.guard.violation(request) or request.tainted
+
+    def finish(self) -> None:
+        """The request has ended."""
+        request = self._request
+        if request.residue is not None and request.guard.engine is not None:
+            request.guard.engine.check_residue(request)
+        request.guard.finish(request)
+        request.close_scope()
+        request.stream = request.headers = None
+        if request.data is not None:
+            request.data.environ = None
+
+    def abandon(self) -> None:
+        """It never will. Called by a finalizer, at any point of any code."""
+        self._request.guard.abandon(self._request)
+
+
+class _ScopeStretch:
+    """The same for a request that nobody watches: a scope, and nothing else."""
+
+    __slots__ = ("_scope", "_token")
+
+    silent = True
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._token: Token | None = None
+
+    def enter(self) -> None:
+        self._token = self._scope.enter()
+
+    def leave(self) -> None:
+        if self._token is not None:
+            self._scope.leave(self._token)
+            self._token = None
+
+    def note_residue(self) -> None:
+        """There is none to be minded."""
+
+    moved = responding = note_residue
+
+    def objection(self) -> BaseException | None:
+        """Nothing is ever raised."""
+        return None
+
+    def finish(self) -> None:
+        """The request has ended."""
+        self._scope.close()
+
+    def abandon(self) -> None:
+        """It never will. Called by a finalizer, at any point of any code."""
+        self._scope.close()
+
+
+class _PassingStretch(_ScopeStretch):
+    """The same for a request that is let pass: a scope, and an eye on when to look closely."""
+
+    __slots__ = ("_engine",)
+
+    def __init__(self, scope: Scope, engine: Engine) -> None:
+        super().__init__(scope)
+        self._engine = engine
+
+    def enter(self) -> None:
+        scope = self._scope
+        self._token = scope.enter()
+        if scope.account is not None:
+            scope.account.mark = current.set(scope.account)
+        self._engine.begin_passing(scope)
+
+    def leave(self) -> None:
+        scope = self._scope
+        self._engine.end_passing(scope)
+        if scope.account is not None:
+            self._engine.give_back(scope.account)
+        super().leave()
+
+    def finish(self) -> None:
+        self._engine.passed(self._scope)
+        self._scope.origin = ()
+        self._scope.close()
+
+    def abandon(self) -> None:
+        self._engine.abandon_passing(self._scope)
+
 
 class _Body:
     """A body that is produced piece by piece. One ``next`` of ours is one ``next`` of the application's.
@@ -247,18 +392,17 @@ class _Body:
     A class, not a generator: a generator that is closed before its first ``next`` would never close the body.
     """
 
-    __slots__ = ("__weakref__", "_body", "_iterator", "_open", "_pid", "_request", "_stretch", "_thread")
+    __slots__ = ("__weakref__", "_body", "_iterator", "_open", "_pid", "_stretch", "_thread")
 
     _closes = False
 
-    def __init__(self, body: Any, request: GuardedRequest) -> None:
-        self._open = [request]
+    def __init__(self, body: Any, stretch: _Stretch | _ScopeStretch) -> None:
+        self._open = [stretch]
         """Empty once the request has ended: of several threads that end it, one takes it out."""
         self._pid = os.getpid()
         self._body = body
         self._iterator: Iterator[bytes] | None = None
-        self._request = request
-        self._stretch = _Stretch(request)
+        self._stretch = stretch
         self._thread = get_ident()
 
     def __del__(self) -> None:
@@ -266,7 +410,7 @@ class _Body:
         # a weakref.finalize, which costs more than all else that is done for a body.
         try:
             if self._open and self._pid == os.getpid():
-                self._request.guard.abandon(self._request)
+                self._stretch.abandon()
         except Exception:  # at the end of the interpreter, anything may be gone
             pass
 
@@ -283,8 +427,8 @@ class _Body:
         return self
 
     def __next__(self) -> bytes:
-        request = self._request
-        self._stretch.enter()
+        stretch = self._stretch
+        stretch.enter()
         piece = None
         done = True
         try:
@@ -293,19 +437,20 @@ class _Body:
             piece = next(self._iterator)
             done = False
         except StopIteration:
-            if request.responding or not request.guard.raises:
+            if stretch.silent:
                 raise
         finally:
-            self._stretch.leave()
+            stretch.leave()
             if done and not self._closes:
                 self._end()
-        if not request.responding:
-            error = _objection(request)
+        if not stretch.silent:
+            error = stretch.objection()
             if error is not None:
                 raise error
             if done:
                 raise StopIteration
-            request.responding = bool(piece)
+            if piece:
+                stretch.responding()
         return piece  # type: ignore[return-value]
 
     def _end(self) -> None:
@@ -314,8 +459,8 @@ class _Body:
         except IndexError:
             return
         if self._thread != get_ident():
-            self._request.residue = None  # it says nothing of another thread
-        _finish(self._request)
+            self._stretch.moved()
+        self._stretch.finish()
 
 
 class _ClosingBody(_Body):
