@@ -57,7 +57,7 @@ def events() -> Iterator[list[dict[str, Any]]]:
         )
         yield server.events  # type: ignore[attr-defined]
         sentry_sdk.get_client().close(timeout=2)
-        sentry_sdk.init(None)
+        sentry_sdk.init(None, default_integrations=False, auto_enabling_integrations=False)
         server.shutdown()
         thread.join(10)
 

@@ -28,7 +28,7 @@ def leak(value="tainted"):
     HISTORY.append(value)
 """
 
-WAYS = ["on", "raise", "scope-only", "off", "twice", "two guards"]
+WAYS = ["on", "raise", "scope-only", "off", "twice", "two guards", "passing", "two passing"]
 _numbers = itertools.count()
 
 
@@ -58,6 +58,21 @@ def make_guard(state):
         guard.close()
 
 
+def rest(guard):
+    """Let the guard's requests pass from now on, as a saturated server's do, until :func:`wake`."""
+    guard.start()
+    guard.engine.pace.gait = "sparse"
+    guard.engine.pace.next_look = guard.engine.pace.next_weighing = 10**30
+    guard.engine._modules = len(sys.modules)
+    assert guard.engine.passes()
+    return guard
+
+
+def wake(guard):
+    """There is room to look closely again."""
+    guard.engine.pace.gait = "strict"
+
+
 def _wrapper(middleware, way, make_guard):
     def wrap(app):
         if way == "twice":
@@ -65,6 +80,10 @@ def _wrapper(middleware, way, make_guard):
             return middleware(middleware(app, guard=guard), guard=guard)
         if way == "two guards":
             return middleware(middleware(app, guard=make_guard()), guard=make_guard())
+        if way == "passing":
+            return middleware(app, guard=rest(make_guard()))
+        if way == "two passing":
+            return middleware(middleware(app, guard=rest(make_guard())), guard=rest(make_guard()))
         if way == "raise":
             return middleware(app, guard=make_guard(on_leak="raise"))
         return middleware(app, guard=make_guard(mode=way))
