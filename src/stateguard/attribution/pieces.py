@@ -44,7 +44,7 @@ DEPTH = 60
 """Frames of a stack, or links of a chain of awaits, that are searched for watched code."""
 
 HARMLESS = 256
-"""Coroutine functions of frameworks that are known to run nothing of the application by themselves."""
+"""Coroutine functions of frameworks, and methods, that are known to run nothing of the application."""
 
 _numbers = count(1)
 latest: dict[int, int] = {}
@@ -53,6 +53,7 @@ latest: dict[int, int] = {}
 _under_way: dict[int, int] = {}
 _answers: dict[str, bool] = {}
 _harmless: dict[int, CodeType] = {}
+_silent: dict[int, CodeType] = {}
 _imported = 0
 _watching: list[Callable[[object], bool]] = []
 _loops: dict[int, Callable[[Callable[[object], bool]], bool]] = {}
@@ -91,8 +92,8 @@ def watch(watched: Callable[[object], bool]) -> None:
 
 def _forget() -> None:
     """Answers are anew from here on. In new tables: another thread may be about to add an old answer."""
-    global _answers, _harmless
-    _answers, _harmless = {}, {}
+    global _answers, _harmless, _silent
+    _answers, _harmless, _silent = {}, {}, {}
 
 
 def unwatch(watched: Callable[[object], bool]) -> None:
@@ -123,6 +124,14 @@ def may_write(function: Any) -> bool:
         function = function.func
     if type(function) is MethodType:
         function = function.__func__
+        if type(function) is FunctionType:
+            code = function.__code__
+            if _silent.get(id(code)) is code:  # a server's timer, for each request
+                return False
+            if not is_watched(function.__globals__.get("__name__")):
+                if len(_silent) < HARMLESS:
+                    _silent[id(code)] = code
+                return False
     if type(function) is FunctionType:
         # A coroutine function is passed by mistake; asyncio says so if it is left as it is.
         return not function.__code__.co_flags & _COROUTINE and is_watched(
