@@ -19,7 +19,7 @@ from time import time
 from typing import TYPE_CHECKING, Any, Unpack
 
 from stateguard.attribution.request import GuardedRequest, current
-from stateguard.attribution.steps import drive
+from stateguard.attribution.steps import drive, pass_by
 from stateguard.baseline import AT_START_UP
 from stateguard.config import Options
 from stateguard.errors import ConfigError
@@ -130,7 +130,7 @@ class StateGuardMiddleware:
                 mine.origin = (scope.get("query_string"), facts[3], scope.get("client"), facts[2])
                 engine.let_pass(mine)
                 try:
-                    return await drive(served, mine, engine.begin_passing, engine.end_passing)
+                    return await pass_by(served, mine, engine)
                 finally:
                     engine.passed(mine)
             finally:

@@ -57,7 +57,7 @@ FAILURES = 3
 
 
 SAMPLED = 16
-"""While looks are sparse, how many are being served is noted at every so manieth request."""
+"""Of so many requests that are let pass, the time of one is taken."""
 
 NEWCOMERS = 20
 """Requests at whose beginning context variables are looked at: what they inherit does not change later on."""
@@ -109,7 +109,8 @@ class Engine:
         self.passing: dict[int, Scope] = {}
         """The scopes of requests that are let pass: nobody looks around each of their steps."""
         self._window: dict[int, GuardedRequest | Scope] = {}
-        self._since: dict[int, GuardedRequest | Scope] = {}
+        self.since: dict[int, GuardedRequest | Scope] = {}
+        """Whose code has run since the last look at everything, without a look around it; a few of them."""
         self._sliced: dict[int, GuardedRequest | Scope] = {}
         """The latest requests that have had a stretch while state was compared in slices."""
         self.baseline = Baseline(self)
@@ -177,7 +178,7 @@ class Engine:
             self.active.clear()
             self.passing.clear()
             self._window.clear()
-            self._since.clear()
+            self.since.clear()
             self._sliced.clear()
             if self.watcher is not None:
                 pieces.unwatch(self.watcher.table.watches)
@@ -208,7 +209,7 @@ class Engine:
         self.active.clear()
         self.passing.clear()
         self._window.clear()
-        self._since.clear()
+        self.since.clear()
         self._sliced.clear()
         self.started = False
         self.baseline = Baseline(self)
@@ -243,14 +244,9 @@ class Engine:
         tally.requests += 1
         if not self.resting or self.warm_up.active or len(sys.modules) != self._modules:
             self._prepare(watcher)
-        elif tally.requests % SAMPLED:  # what is counted then is an estimate
-            self.active[id(request)] = request
-            if len(self._window) < SUSPECTS:
-                self._window[id(request)] = request
-            return
         self.active[id(request)] = request
         _suspect(self._window, request)
-        self.pace.flying(len(self.active) + len(self.passing))
+        self.pace.flying(len(self.active))
 
     def _prepare(self, watcher: Watcher) -> None:
         """What may have to be looked at before a request begins."""
@@ -316,22 +312,22 @@ class Engine:
         if self.watcher is None:
             return
         if self.resting and not self.pace.slicing:
-            if len(self._since) < SUSPECTS:
-                self._since[id(request)] = request
+            if len(self.since) < SUSPECTS:
+                self.since[id(request)] = request
             return
         if not self.started:
-            _suspect(self._since, request)
+            _suspect(self.since, request)
             with self.turn.lock:  # it may go on when there is something to compare with
                 self.ledger.push(request)
             return
         if self.pace.slicing:
             self._note_sliced(request)
         if self.resting:
-            _suspect(self._since, request)
+            _suspect(self.since, request)
             return
         lock = self.turn.take(PATIENCE, self.ledger.waiting)
         if lock is None:
-            _suspect(self._since, request)
+            _suspect(self.since, request)
             return
         self.ledger.waiting.over()
         try:
@@ -371,8 +367,8 @@ class Engine:
             return
         pace = self.pace
         if pace.gait == "sparse" and perf_counter_ns() < pace.next_look and self.resting:
-            if len(self._since) < SUSPECTS:  # the gait may have changed meanwhile
-                self._since[id(request)] = request
+            if len(self.since) < SUSPECTS:  # the gait may have changed meanwhile
+                self.since[id(request)] = request
             if self.ledger.stacks:
                 self.ledger.pop(request)
             return
@@ -381,7 +377,7 @@ class Engine:
             return
         lock = self.turn.take(PATIENCE, self.ledger.waiting)
         if lock is None:
-            _suspect(self._since, request)
+            _suspect(self.since, request)
             self.ledger.pop(request)
             return
         self.ledger.waiting.over()
@@ -436,8 +432,7 @@ class Engine:
         if self.resting and perf_counter_ns() < self.pace.next_weighing:
             request.active = False
             self.active.pop(id(request), None)
-            if not self.active:
-                self.pace.flying(0)
+            self.pace.flying(len(self.active))
             reporter = self.reporter
             if not (reporter.pending or reporter.aftermath.following or self.turn.discarded):
                 return
@@ -457,7 +452,7 @@ class Engine:
             self.turn.let_go()
         request.active = False
         self.active.pop(id(request), None)
-        self.pace.flying(len(self.active) + len(self.passing))
+        self.pace.flying(len(self.active))
         if self.reporter.aftermath.following:
             with self.turn.lock:
                 self.reporter.over(request.info.id)
@@ -513,14 +508,14 @@ class Engine:
         if len(self._window) < SUSPECTS:
             self._window[id(scope)] = scope
         if not self.tally.requests % SAMPLED:
-            self.pace.flying(len(self.active) + len(self.passing))
             self.follow(None)
+            scope.began = perf_counter_ns()
 
     def begin_passing(self, scope: Scope) -> None:
         """A step of it begins: on the account of a guarded request, if looks have become closer."""
         if scope.account is None and self.resting:
-            if len(self._since) < SUSPECTS:
-                self._since[id(scope)] = scope
+            if len(self.since) < SUSPECTS:
+                self.since[id(scope)] = scope
             if self.pace.slicing:
                 self._note_sliced(scope)
             return
@@ -540,9 +535,10 @@ class Engine:
         self.passing.pop(id(scope), None)
         request = scope.account
         if request is None:
-            if perf_counter_ns() < self.pace.next_weighing and not self.reporter.aftermath.following:
-                if not self.passing:
-                    self.pace.flying(len(self.active))
+            now = perf_counter_ns()
+            if scope.began:  # for all that began since the one before
+                self.pace.served(SAMPLED * (now - scope.began))
+            if now < self.pace.next_weighing and not self.reporter.aftermath.following:
                 return
             request = self._suspected(scope)
         self.finish(request)
@@ -646,24 +642,24 @@ class Engine:
         slicing = pace.slicing and not thorough
         if slicing and not watcher.graph.has_hot:
             if not (brief or line):
-                self._since.clear()
+                self.since.clear()
                 self._look_at_slice()
             return
         hot = slicing or (not thorough if line else brief and not strict)
         try:
             self.looking = True
-            if not (self._since and self.resting):  # else nothing is going to be proven
+            if not (self.since and self.resting):  # else nothing is going to be proven
                 self.ledger.about_to_look(full=not hot)
             seen = watcher.check_hot() if hot else watcher.check(keys=strict)
             if seen:
                 self._settle(seen, proven=strict and (hot or not self._loose))
             if not hot:
-                self._since.clear()
+                self.since.clear()
                 self._loose = not strict
             elif not line:
                 self._loose = True
                 if slicing and not brief:
-                    self._since.clear()
+                    self.since.clear()
         except Exception:
             self.started = False  # the comparison was cut short: take the baseline anew
             self.failed("comparing shared state")
@@ -774,9 +770,9 @@ class Engine:
     def _blame(
         self, seen: list[Seen], candidates: list[GuardedRequest], unproven: bool, full: bool = False
     ) -> None:
-        if self._since:
+        if self.since:
             # Stretches that nobody looked around: each of them may have done it, and so may other code.
-            since = map(self._suspected, self._since.values())
+            since = map(self._suspected, self.since.values())
             together = {id(request): request for request in (*candidates, *since)}
             self._judge_and_record(seen, list(together.values()), unproven=True, locate=_nowhere)
             return

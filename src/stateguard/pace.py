@@ -132,6 +132,10 @@ class Pace:
         self._area += self._flying * (now - self._changed)
         self._flying, self._changed = requests, now
 
+    def served(self, ns: int) -> None:
+        """Requests that are not among those flying have taken so many nanoseconds."""
+        self._area += ns
+
     def request_ns(self) -> int:
         """Nanoseconds for which requests have been served so far, those of all requests added up."""
         return self._area_before + self._area + self._flying * (perf_counter_ns() - self._changed)
@@ -231,7 +235,8 @@ class Pace:
         else:
             self._over = self._over + 1 if spent > room else 0
         self._closer += 1
-        if self._over >= PATIENCE:
+        # Where looking more closely has just been tried, it takes one period to know that it was too much.
+        if self._over >= (1 if self._closer <= PATIENCE else PATIENCE):
             self._over = self._calm = 0
             self.gait = "brief" if self.gait == "strict" else "sparse"
             if self._closer <= PATIENCE:

@@ -97,6 +97,8 @@ class Scope:
     """The guard that opened the scope."""
     origin: tuple[Any, ...] = ()
     """What came with the request, for a guard that has not taken note of it yet."""
+    began = 0
+    """When (``perf_counter_ns``) that was, if the time of this one is taken."""
     account: Any = None
     """The guarded request, where a guard lets requests pass until it looks more closely."""
     _token: Token | None = None

@@ -23,7 +23,9 @@ class Time:
         self.read = 0
         monkeypatch.setattr(Purse, "clock", lambda purse: self.now)
         monkeypatch.setattr(Purse, "meter", lambda purse: self._meter())
-        monkeypatch.setattr(Pace, "weigh", lambda pace, requests: False)  # every request is looked at, on any machine
+        monkeypatch.setattr(
+            Pace, "weigh", lambda pace, requests: False
+        )  # every request is looked at, on any machine
 
     def _meter(self) -> int:
         self.read += 1

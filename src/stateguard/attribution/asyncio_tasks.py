@@ -240,9 +240,13 @@ def _noting_soon(schedule: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _noting_later(schedule: Callable[..., Any]) -> Callable[..., Any]:
+    # Servers set a timer for each request: that it runs nothing of the application is asked for inline.
     def later(delay: Any, callback: Any, *args: Any, context: Any = None) -> Any:
-        if _may_be_code(callback):
-            callback = Handed(callback, None)
+        if type(callback) is not MethodType or not pieces.is_silent(callback.__func__):
+            if _may_be_code(callback):
+                callback = Handed(callback, None)
+        elif not args and context is None:
+            return schedule(delay, callback)
         if context is None:
             return schedule(delay, callback, *args)
         return schedule(delay, callback, *args, context=context)

@@ -53,7 +53,7 @@ latest: dict[int, int] = {}
 _under_way: dict[int, int] = {}
 _answers: dict[str, bool] = {}
 _harmless: dict[int, CodeType] = {}
-_silent: dict[int, CodeType] = {}
+_silent: dict[int, Any] = {}
 _imported = 0
 _watching: list[Callable[[object], bool]] = []
 _loops: dict[int, Callable[[Callable[[object], bool]], bool]] = {}
@@ -118,20 +118,23 @@ def is_watched(module: object) -> bool:
     return found
 
 
+def is_silent(function: Any) -> bool:
+    """Whether it is known already that calling ``function`` runs nothing of the application."""
+    return _silent.get(id(function)) is function
+
+
 def may_write(function: Any) -> bool:
     """Whether calling ``function`` may change watched state: watched code, or a method of a container."""
     while type(function) is partial:
         function = function.func
     if type(function) is MethodType:
         function = function.__func__
-        if type(function) is FunctionType:
-            code = function.__code__
-            if _silent.get(id(code)) is code:  # a server's timer, for each request
-                return False
-            if not is_watched(function.__globals__.get("__name__")):
-                if len(_silent) < HARMLESS:
-                    _silent[id(code)] = code
-                return False
+        if is_silent(function):
+            return False
+        if type(function) is FunctionType and not is_watched(function.__globals__.get("__name__")):
+            if len(_silent) < HARMLESS:
+                _silent[id(function)] = function
+            return False
     if type(function) is FunctionType:
         # A coroutine function is passed by mistake; asyncio says so if it is left as it is.
         return not function.__code__.co_flags & _COROUTINE and is_watched(
