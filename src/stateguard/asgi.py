@@ -117,7 +117,7 @@ class StateGuardMiddleware:
                 shared = opened
         inherited = current.get()
         if engine is None or (
-            shared is None and (inherited is None or not inherited.active) and engine.passes()
+            shared is None and (inherited is None or not inherited.active) and engine.passing.possible()
         ):
             # A session, and at most an eye on when to look more closely: the short way.
             facts = _facts(scope)
@@ -128,11 +128,11 @@ class StateGuardMiddleware:
                 if engine is None:
                     return await served
                 mine.origin = (scope.get("query_string"), facts[3], scope.get("client"), facts[2])
-                engine.let_pass(mine)
+                engine.passing.let(mine)
                 try:
                     return await pass_by(served, mine, engine)
                 finally:
-                    engine.passed(mine)
+                    engine.passing.over(mine)
             finally:
                 mine.leave(token)
                 mine.close()
@@ -185,7 +185,7 @@ class StateGuardMiddleware:
             app = scope.get("app")
             if app is not None:
                 engine.add_app(app)
-            engine.adopt_thread()
+            engine.locals.adopt()
             data = RequestData(scope.get("query_string"), facts[3], scope.get("client"), facts[2])
         request = guard.open(info, data, around, shared)
         request.headers = exchange

@@ -220,13 +220,13 @@ class Guard:
                 if request.unseen:
                     self.engine.follow(request)
                 self.begin(request)
-                self.engine.take_residue(request)
+                self.engine.locals.take(request)
             yield request
             failed = False
         finally:
             if not stepwise and self.engine is not None:
                 self.end(request)
-                self.engine.check_residue(request)
+                self.engine.locals.check(request)
             self.finish(request)
             with suppress(ValueError):  # a generator-based caller was moved to another context
                 current.reset(mark)

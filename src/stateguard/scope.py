@@ -99,6 +99,8 @@ class Scope:
     """What came with the request, for a guard that has not taken note of it yet."""
     began = 0
     """When (``perf_counter_ns``) that was, if the time of this one is taken."""
+    suspect: Any = None
+    """Who is named where a change may have been this one's, until it has an account."""
     account: Any = None
     """The guarded request, where a guard lets requests pass until it looks more closely."""
     _token: Token | None = None
@@ -212,6 +214,7 @@ class Scope:
         self.closed = True
         self.values = {}
         self.parent = self.exchange = self.owner = self.account = None
+        # `suspect` and `origin` stay: until the next look this one may be named.
         self._factory = _ended
 
     def __enter__(self) -> Scope:

@@ -106,12 +106,12 @@ class StateGuardMiddleware:
         elif (
             shared is None
             and (inherited is None or not inherited.active)
-            and engine.passes()
-            and not engine.minds_threads
+            and engine.passing.possible()
+            and not engine.locals.watched
         ):
             scope = _open_scope(guard, environ, exchange, opened)
             scope.origin = _origin(environ)
-            engine.let_pass(scope)
+            engine.passing.let(scope)
             stretch = _PassingStretch(scope, engine)
             stretch.enter()
         else:
@@ -280,7 +280,7 @@ class _Stretch:
         """Note what this thread holds before the application runs on it."""
         engine = self._request.guard.engine
         if engine is not None:
-            engine.take_residue(self._request)
+            engine.locals.take(self._request)
 
     def moved(self) -> None:
         """The request goes on on another thread, of which nothing was noted."""
@@ -305,7 +305,7 @@ class _Stretch:
         """The request has ended."""
         request = self._request
         if request.residue is not None and request.guard.engine is not None:
-            request.guard.engine.check_residue(request)
+            request.guard.engine.locals.check(request)
         request.guard.finish(request)
         request.close_scope()
         request.stream = request.headers = None
@@ -368,22 +368,22 @@ class _PassingStretch(_ScopeStretch):
         self._token = scope.enter()
         if scope.account is not None:
             scope.account.mark = current.set(scope.account)
-        self._engine.begin_passing(scope)
+        self._engine.passing.begin(scope)
 
     def leave(self) -> None:
         scope = self._scope
-        self._engine.end_passing(scope)
+        self._engine.passing.end(scope)
         if scope.account is not None:
-            self._engine.give_back(scope.account)
+            self._engine.passing.give_back(scope.account)
         super().leave()
 
     def finish(self) -> None:
-        self._engine.passed(self._scope)
+        self._engine.passing.over(self._scope)
         self._scope.origin = ()
         self._scope.close()
 
     def abandon(self) -> None:
-        self._engine.abandon_passing(self._scope)
+        self._engine.passing.abandon(self._scope)
 
 
 class _Body:

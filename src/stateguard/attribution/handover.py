@@ -56,12 +56,12 @@ class Handed:
             finally:
                 pieces.end()
         begin(self.requests)
-        held = [request.guard.engine.residue() for request in self.requests]
+        held = [request.guard.engine.locals.residue() for request in self.requests]
         try:
             return self.function(*args, **kwargs)
         finally:
             for request, before in zip(self.requests, held, strict=True):
-                request.guard.engine.judge_residue(request, before)
+                request.guard.engine.locals.judge(request, before)
             end(self.requests)
 
     def __getattr__(self, name: str) -> Any:

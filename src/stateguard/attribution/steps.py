@@ -78,7 +78,7 @@ def pass_by(awaitable: Awaitable[T], scope: Scope, engine: Engine) -> Generator[
             if len(since) < SUSPECTS:
                 since[id(scope)] = scope
         else:
-            engine.begin_passing(scope)
+            engine.passing.begin(scope)
         try:
             yielded = resume(value)
         except StopIteration as stop:
@@ -86,7 +86,7 @@ def pass_by(awaitable: Awaitable[T], scope: Scope, engine: Engine) -> Generator[
         finally:
             value = None
             if scope.account is not None or perf_counter_ns() >= pace.next_look:
-                engine.end_passing(scope)
+                engine.passing.end(scope)
         closing = None
         try:
             value = yield yielded
@@ -96,11 +96,11 @@ def pass_by(awaitable: Awaitable[T], scope: Scope, engine: Engine) -> Generator[
         except BaseException as error:
             resume, value = coroutine.throw, error
         if closing is not None:
-            engine.begin_passing(scope)
+            engine.passing.begin(scope)
             try:
                 coroutine.close()
             finally:
-                engine.end_passing(scope)
+                engine.passing.end(scope)
             try:
                 raise closing
             finally:

@@ -1,0 +1,139 @@
+"""Settling: from what a look has seen to who is accused of it, on what evidence. The guard's lock is held."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stateguard.attribution import signals
+from stateguard.leak import SUSPECTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stateguard.attribution.request import GuardedRequest
+    from stateguard.containment import Containment
+    from stateguard.engine import Engine
+    from stateguard.leak import Leak, Location
+    from stateguard.verdict import Judge
+    from stateguard.watch.watcher import Seen
+
+    Verdict = tuple[Leak, GuardedRequest | None, Seen]
+
+
+def nowhere(seen: Seen, request: GuardedRequest | None) -> Location | None:
+    """The line is not known: it has long been left."""
+    return None
+
+
+class Settling:
+    """Finds the candidates for what has been seen, has them judged, and records the verdicts."""
+
+    def __init__(self, engine: Engine, judge: Judge) -> None:
+        self._engine = engine
+        self._judge = judge
+
+    def settle(self, seen: list[Seen], proven: bool) -> None:
+        """``proven``: all of this was looked at when the stretches now running began, or later."""
+        alibi = self._engine.finder.alibi if self._engine.finder.armed else None
+        # What has not changed before is compared by full looks only. Who has run since the last of them
+        # counts, and the lines in flight say nothing, unless there is a full look after each line.
+        fresh = [one for one in seen if one.fresh]
+        if fresh:
+            thorough = self._engine.finder.thorough
+            candidates = self._engine.ledger.running(alibi if thorough else None, full=True)
+            self._blame(fresh, candidates, not proven, full=True)
+        known = [one for one in seen if not one.fresh]
+        if known:
+            self._blame(known, self._engine.ledger.running(alibi), unproven=False)
+
+    def _blame(
+        self, seen: list[Seen], candidates: list[GuardedRequest], unproven: bool, full: bool = False
+    ) -> None:
+        if self._engine.since:
+            # Stretches that nobody looked around: each of them may have done it, and so may other code.
+            since = map(self._engine.passing.request, self._engine.since.values())
+            together = {id(request): request for request in (*candidates, *since)}
+            self.record(seen, list(together.values()), unproven=True, locate=nowhere)
+            return
+        watcher = self._engine.watcher
+        if watcher is not None and len(candidates) == 1 and not unproven:
+            unproven = self._engine.ledger.outsiders(watcher.table.watches, full)
+            threads = {self._engine.ledger.blamed[0], *self._engine.ledger.excused}
+            if not unproven and any(map(signals.on_main_thread, threads)):
+                doubtful = [one for one in seen if signals.may_have_written(one.path, watcher.table.watches)]
+                self.record(doubtful, candidates, unproven=True)
+                seen = [one for one in seen if not any(one is other for other in doubtful)]
+        self.record(seen, candidates, unproven)
+
+    def record(
+        self,
+        seen: list[Seen],
+        candidates: list[GuardedRequest],
+        unproven: bool = False,
+        locate: Callable[[Seen, GuardedRequest | None], Location | None] | None = None,
+    ) -> None:
+        """``locate`` finds the line; by default, that is the one in flight now."""
+        if not seen:
+            return
+        passing = self._engine.passing
+        verdicts = self._judge.judge(
+            seen,
+            candidates,
+            [*self._engine.active.values(), *map(passing.request, list(passing.scopes.values())[:SUSPECTS])],
+            self._engine.ledger.threads(),
+            locate or self._location,
+            unproven,
+            -1 if self._engine.ledger.crowded else self._engine.ledger.moment,
+            self._engine.finder.why_none,
+        )
+        if self._engine.containment is not None and not self._engine.warm_up.active:
+            verdicts = self._contain(self._engine.containment, seen, verdicts)
+        for leak, sole, _ in verdicts:
+            if leak.location is not None:
+                self._engine.finder.found(leak.root)
+            elif leak.severity != "note":
+                self._engine.finder.want(leak.root)
+            if not self._engine.warm_up.active:
+                self._engine.reporter.record(leak, sole)
+
+    @staticmethod
+    def _contain(containment: Containment, seen: list[Seen], verdicts: list[Verdict]) -> list[Verdict]:
+        """Tell the containment of every change; the same verdicts, with what it has to say of each."""
+        judged = {id(one): (leak, sole) for leak, sole, one in verdicts}
+        told: list[Verdict] = []
+        for one in seen:
+            leak, sole = judged.get(id(one), (None, None))
+            said = containment.note(one, leak, sole)
+            if said is not None:
+                told.append((said, sole, one))
+        return told
+
+    def put_back(self, request: GuardedRequest) -> None:
+        """Undo what ``request`` has leaked, and take what is there now for granted; the lock is held."""
+        watcher, containment = self._engine.watcher, self._engine.containment
+        if watcher is None or containment is None:
+            return
+        self._engine.look()  # what others have written up to now is theirs
+        self._engine.looking = True
+        try:
+            told, written = containment.put_back(request)
+            others = [one for one in watcher.check() + watcher.check_cold() if id(one.node) not in written]
+            if others:
+                self.settle(others, proven=True)
+            for leak in told:
+                self._engine.reporter.amend(leak, say=True)
+        except Exception:
+            self._engine.started = False  # the comparison was cut short: take the baseline anew
+            self._engine.failed("putting shared state back")
+        finally:
+            self._engine.looking = False
+
+    def _location(self, seen: Seen, request: GuardedRequest | None) -> Location | None:
+        if request is None or not self._engine.finder.armed:
+            return None
+        if seen.fresh and not self._engine.finder.thorough:
+            return None  # nobody looked at this node after each line: it is not known which one wrote
+        running = self._engine.ledger.threads()
+        threads = [thread for thread in self._engine.ledger.blamed if running.get(thread) is request]
+        # A request that works on several threads at once: none of their lines is proven.
+        return self._engine.finder.location(threads[0]) if len(threads) == 1 else None
