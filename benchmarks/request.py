@@ -1,10 +1,11 @@
 """What the guard costs a request, under real servers: ``python -m benchmarks.request``.
 
-Each variant (bare, scope-only, guarded, and guarded with the line tracer kept armed) is a server
-process of its own; the load comes from this process over loopback. Rounds are interleaved, bare, scope-only,
+Each variant (bare, a context variable and no more, scope-only, guarded, and guarded with the line tracer kept
+armed) is a server process of its own; the load comes from this process over loopback. Rounds are interleaved, bare, scope-only,
 guarded, bare, ..., so that whatever else the machine does hits all variants alike; medians of the per-round
 ratios are printed. Two ratios, both against bare: throughput, and processor time per request, which a busy
-machine disturbs less. 200 module globals are watched.
+machine disturbs less. 200 module globals are watched. Servers are warmed up for some seconds, until the guard has
+found its pace.
 """
 
 from __future__ import annotations
@@ -31,10 +32,14 @@ CASES = {
     "starlette": ("Starlette on uvicorn", "uvicorn", "/"),
     "ten-waits": ("Starlette, 10 waits of 1 ms", "uvicorn", "/ten-waits"),
     "ten-awaits": ("Starlette, 10 trips round the loop", "uvicorn", "/ten-awaits"),
+    "stream": ("Starlette, 100 chunks 1 ms apart", "uvicorn", "/stream"),
     "flask": ("Flask on waitress", "waitress", "/"),
     "gthread": ("Flask on gunicorn gthread", "gunicorn", "/"),
 }
 BODY = json.dumps(QUESTION).encode()
+WARM_UP = 3.0
+"""Seconds."""
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -121,7 +126,7 @@ def measure(case: str, variants: list[str], rounds: int, seconds: float, connect
     with ExitStack() as stack:
         ports = {variant: stack.enter_context(server(kind, variant)) for variant in variants}
         for port in ports.values():  # start up and warm up
-            one_round(port, path, 1.0, connections)
+            one_round(port, path, WARM_UP, connections)
         for _ in range(rounds):
             for variant, port in ports.items():
                 taken[variant].append(one_round(port, path, seconds, connections))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from typing import Any
 
 import flask
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
 from stateguard import Guard
@@ -29,11 +31,46 @@ ITEMS = [{"id": index, "name": f"item {index}"} for index in range(10)]
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "bare": {},
+    "variable": {},
     "scope-only": {"mode": "scope-only"},
     "guarded": {"watch": [__name__]},
     "armed": {"watch": [__name__]},
 }
-"""The guard's options per variant; the bare variant has no guard at all."""
+"""The guard's options per variant; the first two have no guard at all. ``variable`` is what people write who
+want a scope per request and nothing else: a middleware that sets a context variable and resets it.
+"""
+
+_state: ContextVar[dict[str, Any] | None] = ContextVar("state", default=None)
+
+
+class VariableASGI:
+    """A fresh dictionary for each request, in a context variable."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request."""
+        token = _state.set({})
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            _state.reset(token)
+
+
+class VariableWSGI:
+    """The same for WSGI: until the application returns, not until its body has been sent."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        """Serve one request."""
+        token = _state.set({})
+        try:
+            return self.app(environ, start_response)
+        finally:
+            _state.reset(token)
 
 
 async def plain(request: Request) -> JSONResponse:
@@ -58,6 +95,18 @@ async def ten_waits(request: Request) -> JSONResponse:
     return JSONResponse({"user": question["user"], "items": ITEMS})
 
 
+async def stream(request: Request) -> StreamingResponse:
+    """A hundred chunks with a millisecond between them: what an agent does that passes a model's answer on."""
+    question = await request.json()
+
+    async def chunks() -> AsyncIterator[str]:
+        for index in range(100):
+            await asyncio.sleep(0.001)
+            yield f"data: {question['user']} {index}\n\n"
+
+    return StreamingResponse(chunks(), media_type="text/event-stream")
+
+
 async def cpu(request: Request) -> JSONResponse:
     """Processor seconds that this process has used."""
     return JSONResponse(time.process_time())
@@ -67,10 +116,13 @@ def starlette_app(variant: str) -> Starlette:
     """The Starlette application, bare or with the guard."""
     options = OPTIONS[variant]
     middleware = [Middleware(ASGIGuard, guard=Guard(**options))] if options else []
+    if variant == "variable":
+        middleware = [Middleware(VariableASGI)]
     routes = [
         Route("/", plain, methods=["POST"]),
         Route("/ten-awaits", ten_awaits, methods=["POST"]),
         Route("/ten-waits", ten_waits, methods=["POST"]),
+        Route("/stream", stream, methods=["POST"]),
         Route("/cpu", cpu),
     ]
     app = Starlette(routes=routes, middleware=middleware)
@@ -104,6 +156,8 @@ def flask_app(variant: str) -> flask.Flask:
         return flask.jsonify(time.process_time())
 
     options = OPTIONS[variant]
+    if variant == "variable":
+        app.wsgi_app = VariableWSGI(app.wsgi_app)  # type: ignore[method-assign]
     if options:
         guard = Guard(**options)
         app.wsgi_app = WSGIGuard(app.wsgi_app, guard=guard)  # type: ignore[method-assign]
