@@ -96,15 +96,18 @@ async def ten_waits(request: Request) -> JSONResponse:
 
 
 async def stream(request: Request) -> StreamingResponse:
-    """A hundred chunks with a millisecond between them: what an agent does that passes a model's answer on."""
+    """A hundred chunks with a millisecond between them, as an agent passes a model's answer on."""
     question = await request.json()
 
     async def chunks() -> AsyncIterator[str]:
         for index in range(100):
             await asyncio.sleep(0.001)
-            yield f"data: {question['user']} {index}\n\n"
+            yield f"data: {question['user']} {index:03}\n\n"
 
-    return StreamingResponse(chunks(), media_type="text/event-stream")
+    length = 100 * len(f"data: {question['user']} 000\n\n")
+    return StreamingResponse(
+        chunks(), headers={"content-length": str(length)}, media_type="text/event-stream"
+    )
 
 
 async def cpu(request: Request) -> JSONResponse:
