@@ -4,8 +4,8 @@ Each variant (bare, a context variable and no more, scope-only, guarded, and gua
 armed) is a server process of its own; the load comes from this process over loopback. Rounds are interleaved,
 bare, scope-only, guarded, bare, ..., so that whatever else the machine does hits all variants alike; medians
 of the per-round ratios are printed. Two ratios, both against bare: throughput, and processor time per
-request, which a busy machine disturbs less. 200 module globals are watched. Servers are warmed up for some seconds,
-until the guard has found its pace.
+request, which a busy machine disturbs less. 200 module globals are watched. Servers are warmed up for some
+seconds, until the guard has found its pace.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def test_who_did_it(request_: RequestInfo | None, suspects, more, words: str) ->
     assert words in row("who", leak_of(request_, suspects, **more))
 
 
-PLACE = Location("shop/chat.py", 7, "answer", "heapq.heappush(QUEUE, user)", via="heapq.heappush")
+PLACE = Location("shop/chat.py", 7, "answer", "rank(QUEUE, user)", via="heapq.heappush")
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ PLACE = Location("shop/chat.py", 7, "answer", "heapq.heappush(QUEUE, user)", via
     [
         (
             {"location": PLACE},
-            "shop/chat.py:7 in answer  (written by heapq.heappush)   heapq.heappush(QUEUE, user)",
+            "shop/chat.py:7 in answer  (written by heapq.heappush)   rank(QUEUE, user)",
         ),
         ({"unlocated": "sys.settrace is taken by a debugger"}, "line not known: sys.settrace is taken by"),
         ({}, "line not known"),

@@ -72,8 +72,10 @@ def _where(leak: Leak) -> str:
     location = leak.location
     if location is None:
         return f"line not known: {leak.unlocated}" if leak.unlocated else "line not known"
-    via = f"  (written by {location.via})" if location.via else ""
-    source = f"   {location.source.strip()}" if location.source else ""
+    source = location.source.strip()
+    obvious = not location.via or source.startswith(f"{location.via}(")  # the line says it by itself
+    via = "" if obvious else f"  (written by {location.via})"
+    source = f"   {source}" if source else ""
     return f"{short_file(location.file)}:{location.line} in {location.function}{via}{source}"
 
 
