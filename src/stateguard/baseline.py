@@ -113,6 +113,24 @@ class Baseline:
                 engine.looking = False
         engine.turn.let_go()
 
+    def extend(self) -> None:
+        """Modules that are watched have been imported."""
+        engine = self._engine
+        watcher = engine.watcher
+        if watcher is None or not engine.started:
+            return
+        with engine.turn.lock:
+            if not engine.looking:
+                engine.look()
+                engine.look_deep()
+            if engine.pace.fixed or len(watcher.graph) <= AT_ONCE:
+                engine.start()
+            else:  # a walk through everything takes too long here
+                watcher.grow()
+                watcher.graph.walk.run(nodes=len(watcher.graph) + AT_ONCE)
+                engine.slice_what_is_left()
+        engine.flush()
+
     def take(self, at_once: int | None) -> None:
         """Walk so many objects now, all of them if ``None``, and the others beside the requests."""
         engine = self._engine

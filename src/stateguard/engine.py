@@ -247,7 +247,7 @@ class Engine:
                 self.modules = len(sys.modules)
                 follow_threads()
                 if watcher.modules_grew():
-                    self._restart()
+                    self.baseline.extend()
                     started = True
             if self._newcomers and watcher.graph.variables and self.started:
                 self._newcomers -= 1
@@ -263,29 +263,13 @@ class Engine:
             ):
                 with self.turn.lock:
                     if not self.looking:
-                        self._look_deep()  # settings that code outside any request has changed since
+                        self.look_deep()  # settings that code outside any request has changed since
                 self.flush()
         except Exception:
             self.failed("opening a request")
 
-    def _restart(self) -> None:
-        """Modules that are watched have been imported."""
-        watcher = self.watcher
-        if watcher is None or not self.started:
-            return
-        with self.turn.lock:
-            if not self.looking:
-                self.look()
-                self._look_deep()
-            if self.pace.fixed or len(watcher.graph) <= AT_ONCE:
-                self.start()
-            else:  # a walk through everything takes too long here
-                watcher.grow()
-                watcher.graph.walk.run(nodes=len(watcher.graph) + AT_ONCE)
-                self._slice_what_is_left()
-        self.flush()
-
-    def _slice_what_is_left(self) -> None:
+    def slice_what_is_left(self) -> None:
+        """What has not been walked yet has its turn in the round from now on."""
         watcher = self.watcher
         if watcher is not None and watcher.graph.unsettled and not self.pace.slicing:
             self.pace.slicing = True
@@ -389,26 +373,12 @@ class Engine:
         if self.reporter.pending:
             self.flush()
 
-    def pause(self, request: GuardedRequest) -> None:
-        """The greenlet that works for ``request`` gives way: the stretch ends, to be resumed."""
-        with self.turn.lock:
-            if not self.looking:
-                self.look()
-                self.ledger.pop(request)
-
-    def resume(self, request: GuardedRequest) -> None:
-        """The greenlet goes on."""
-        with self.turn.lock:
-            if not self.looking:
-                self.look(brief=True)
-                self.ledger.push(request)
-
     def look_within(self) -> None:
         """Look in the middle of a stretch: before the first byte of a response leaves."""
         with self.turn.lock:
             if not self.looking:
                 self.look()
-                self._look_deep()
+                self.look_deep()
         if self.reporter.pending:
             self.flush()
 
@@ -425,7 +395,7 @@ class Engine:
             with self.turn.lock:
                 if not self.looking:
                     if self.pace.deep_due(alone=len(self.active) + len(self.passing.scopes) <= 1):
-                        self._look_deep()
+                        self.look_deep()
                         self.window.pop(id(request), None)  # what changes from now on, it has not done
                     if self.containment is not None and self.containment.holds(request):
                         self.settling.put_back(request)
@@ -543,7 +513,7 @@ class Engine:
             pace.expect(watcher.graph.cost)
             self._slow_down()
 
-    def _look_deep(self) -> None:
+    def look_deep(self) -> None:
         """Also what is left out otherwise; anybody served since the last time may have changed that."""
         watcher = self.watcher
         if watcher is None or not self.started:

@@ -31,7 +31,8 @@ class Stats:
     seconds: float = 0.0
     """Time spent looking, describing what was found included."""
     request_seconds: float = 0.0
-    """Time for which requests were being served, that of all requests added up."""
+    """Time for which requests were being served, that of all requests added up. While requests pass, looks
+    being sparse, it is taken of one in sixteen."""
     longest_pause: float = 0.0
     """The longest single look so far, the baseline not included."""
     walk_seconds: float = 0.0

@@ -378,9 +378,12 @@ class _PassingStretch(_ScopeStretch):
         super().leave()
 
     def finish(self) -> None:
-        self._engine.passing.over(self._scope)
-        self._scope.origin = ()
-        self._scope.close()
+        scope = self._scope
+        self._engine.passing.over(scope)
+        scope.origin = scope.origin[:4]  # a suspect of the next look must not keep the environ
+        if scope.suspect is not None:
+            scope.suspect.data.environ = None
+        scope.close()
 
     def abandon(self) -> None:
         self._engine.passing.abandon(self._scope)

@@ -81,8 +81,25 @@ def _switched(event: str, args: Any) -> None:
     try:
         # Only what was innermost on each side changes hands: pausing looks, resuming looks again.
         if going:
-            going[-1].guard.engine.pause(going[-1])
+            _pause(going[-1])
         if coming:
-            coming[-1].guard.engine.resume(coming[-1])
+            _resume(coming[-1])
     finally:
         _busy = False
+
+
+def _pause(request: GuardedRequest) -> None:
+    """The stretch ends, to be resumed."""
+    engine = request.guard.engine
+    with engine.turn.lock:
+        if not engine.looking:
+            engine.look()
+            engine.ledger.pop(request)
+
+
+def _resume(request: GuardedRequest) -> None:
+    engine = request.guard.engine
+    with engine.turn.lock:
+        if not engine.looking:
+            engine.look(brief=True)
+            engine.ledger.push(request)
