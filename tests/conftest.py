@@ -16,6 +16,8 @@ from tests.redis_server import RedisServer
 # How closely the guard looks follows from what looking costs. On a slow or busy machine the usual budget
 # would put off looks that a test waits for: nearly all of the time is theirs, unless a test says otherwise.
 os.environ.setdefault("STATEGUARD_BUDGET", "0.99")
+# And a look that was interrupted for long would make it look in slices from then on.
+os.environ.setdefault("STATEGUARD_MAX_PAUSE", "1")
 
 HAS_BROWSER = bool(shutil.which("chromium") or shutil.which("google-chrome"))
 

@@ -254,13 +254,7 @@ class Engine:
                 with self.turn.lock:
                     if not self.looking and not started:
                         watcher.look_at_context(last=not self._newcomers)
-            if (
-                not self.active
-                and not self.passing
-                and not self.window
-                and self.pace.gait == "strict"
-                and not self.pace.slicing
-            ):
+            if self.pace.gait == "strict" and not (self.active or self.passing.scopes or self.window):
                 with self.turn.lock:
                     if not self.looking:
                         self.look_deep()  # settings that code outside any request has changed since
