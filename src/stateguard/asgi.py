@@ -19,7 +19,7 @@ from time import time
 from typing import TYPE_CHECKING, Any, Unpack
 
 from stateguard.attribution.request import GuardedRequest, current
-from stateguard.attribution.steps import drive, pass_by
+from stateguard.attribution.steps import drive
 from stateguard.baseline import AT_START_UP
 from stateguard.config import Options
 from stateguard.errors import ConfigError
@@ -130,7 +130,7 @@ class StateGuardMiddleware:
                 mine.origin = (scope.get("query_string"), facts[3], scope.get("client"), facts[2])
                 engine.passing.let(mine)
                 try:
-                    return await pass_by(served, mine, engine)
+                    return await drive(served, mine, engine.passing.begin, engine.passing.end)
                 finally:
                     engine.passing.over(mine)
             finally:

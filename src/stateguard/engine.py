@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from stateguard.attribution.finder import Finder
 from stateguard.attribution.handover import follow_threads
 from stateguard.attribution.ledger import Ledger
 from stateguard.attribution.request import GuardedRequest
+from stateguard.attribution.unseen import Unseen
 from stateguard.baseline import AT_ONCE, Baseline
 from stateguard.containment import Containment
 from stateguard.handling import handling
@@ -94,8 +96,7 @@ class Engine:
         self.locals = ThreadLocals(self)
         self.passing = Passing(self)
         self.window: dict[int, GuardedRequest | Scope] = {}
-        self.since: dict[int, GuardedRequest | Scope] = {}
-        """Whose code has run since the last look at everything, without a look around it; a few of them."""
+        self.unseen = Unseen()
         self._sliced: dict[int, GuardedRequest | Scope] = {}
         """The latest requests that have had a stretch while state was compared in slices."""
         self.baseline = Baseline(self)
@@ -162,7 +163,7 @@ class Engine:
             self.active.clear()
             self.passing.scopes.clear()
             self.window.clear()
-            self.since.clear()
+            self.unseen.clear()
             self._sliced.clear()
             if self.watcher is not None:
                 pieces.unwatch(self.watcher.table.watches)
@@ -193,7 +194,7 @@ class Engine:
         self.active.clear()
         self.passing.scopes.clear()
         self.window.clear()
-        self.since.clear()
+        self.unseen.clear()
         self._sliced.clear()
         self.started = False
         self.baseline = Baseline(self)
@@ -217,7 +218,9 @@ class Engine:
     @property
     def resting(self) -> bool:
         """Whether stretches may pass unseen at present: looks are sparse, and no line is looked for."""
-        return self.pace.gait == "sparse" and self.started and not self.finder.armed
+        return (
+            self.pace.gait == "sparse" and self.started and not self.finder.armed and self.watcher is not None
+        )
 
     def enlist(self, request: GuardedRequest) -> None:
         """A request begins."""
@@ -273,28 +276,30 @@ class Engine:
         """A stretch of work for ``request`` begins on this thread."""
         if self.watcher is None:
             return
+        self.unseen.begins(request)  # before the gait is asked for: another thread may change it
         if self.resting and not self.pace.slicing:
-            if len(self.since) < SUSPECTS:
-                self.since[id(request)] = request
+            self.unseen.note(request)
             return
         if not self.started:
-            _suspect(self.since, request)
+            self.unseen.note(request)
             with self.turn.lock:  # it may go on when there is something to compare with
                 self.ledger.push(request)
+                self.unseen.ends(request)
             return
         if self.pace.slicing:
             self.note_sliced(request)
         if self.resting:
-            _suspect(self.since, request)
+            self.unseen.note(request)
             return
         lock = self.turn.take(PATIENCE, self.ledger.waiting)
         if lock is None:
-            _suspect(self.since, request)
+            self.unseen.note(request)
             return
         self.ledger.waiting.over()
         try:
             if self.looking:
                 return  # a finalizer that ran while the engine was looking
+            self.unseen.ends(request)  # nobody else looks before it is on the ledger
             self.look(brief=True)
             again = not last and bool(self.turn.discarded)
             if not again:
@@ -320,7 +325,8 @@ class Engine:
         """It has had a stretch while state is compared in slices."""
         self._sliced[id(one)] = one
         if len(self._sliced) > SUSPECTS:
-            self._sliced.pop(next(iter(self._sliced)), None)
+            with suppress(RuntimeError, StopIteration):  # another thread may be at it as well
+                self._sliced.pop(next(iter(self._sliced)), None)
 
     def end(self, request: GuardedRequest, last: bool = False) -> None:
         """The stretch has ended: whatever differs is on the account of those that were running."""
@@ -328,10 +334,11 @@ class Engine:
             greenlets.left(request)
         if self.watcher is None:
             return
+        if not last:
+            self.unseen.ends(request)
         pace = self.pace
         if pace.gait == "sparse" and perf_counter_ns() < pace.next_look and self.resting:
-            if len(self.since) < SUSPECTS:  # the gait may have changed meanwhile
-                self.since[id(request)] = request
+            self.unseen.note(request)
             if self.ledger.stacks:
                 self.ledger.pop(request)
             return
@@ -340,7 +347,7 @@ class Engine:
             return
         lock = self.turn.take(PATIENCE, self.ledger.waiting)
         if lock is None:
-            _suspect(self.since, request)
+            self.unseen.note(request)
             self.ledger.pop(request)
             return
         self.ledger.waiting.over()
@@ -418,14 +425,14 @@ class Engine:
 
     def follow(self, request: GuardedRequest | None) -> None:
         """Follow the tasks that ``request`` will start, and what else the loop that runs here is given."""
-        if self.resting:
-            if self._follows:
-                self._follows = False
-                asyncio_tasks.content(id(self))
-            return
-        if self._follows and asyncio_tasks.followed():
-            return
         try:
+            if self.resting:
+                if self._follows:
+                    self._follows = False
+                    asyncio_tasks.content(id(self))
+                return
+            if self._follows and asyncio_tasks.followed():
+                return
             if not trio_tasks.follow_tasks(request):
                 self._follows = asyncio_tasks.follow_tasks(id(self))
         except Exception:
@@ -445,24 +452,24 @@ class Engine:
         slicing = pace.slicing and not thorough
         if slicing and not watcher.graph.has_hot:
             if not (brief or line):
-                self.since.clear()
+                self.unseen.looked()
                 self._look_at_slice()
             return
         hot = slicing or (not thorough if line else brief and not strict)
         try:
             self.looking = True
-            if not (self.since and self.resting):  # else nothing is going to be proven
+            if not (self.unseen.since and self.resting):  # else nothing is going to be proven
                 self.ledger.about_to_look(full=not hot)
             seen = watcher.check_hot() if hot else watcher.check(keys=strict)
             if seen:
                 self.settling.settle(seen, proven=strict and (hot or not self._loose))
             if not hot:
-                self.since.clear()
+                self.unseen.looked()
                 self._loose = not strict
             elif not line:
                 self._loose = True
                 if slicing and not brief:
-                    self.since.clear()
+                    self.unseen.looked()
         except Exception:
             self.started = False  # the comparison was cut short: take the baseline anew
             self.failed("comparing shared state")
@@ -522,7 +529,7 @@ class Engine:
             seen += watcher.check_settings()
             if seen:
                 # When looks are less close, code outside any request may have done it before this one came.
-                suspects = list(map(self.passing.request, self.window.values()))
+                suspects = list(map(self.passing.request, list(self.window.values())))
                 self.settling.record(seen, suspects, unproven=not strict, locate=nowhere)
             running = {id(request): request for request in self.ledger.running()}
             self.window = {**self.active, **self.passing.scopes, **running}

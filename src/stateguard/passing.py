@@ -57,22 +57,37 @@ class Passing:
 
     def begin(self, scope: Scope) -> None:
         """A step of it begins: on the account of a guarded request, if looks have become closer."""
-        if scope.account is None and self._engine.resting:
-            if len(self._engine.since) < SUSPECTS:
-                self._engine.since[id(scope)] = scope
-            if self._engine.pace.slicing:
-                self._engine.note_sliced(scope)
-            return
-        self._engine.begin(scope.account or self._take_up(scope))
+        engine = self._engine
+        try:
+            if scope.account is not None:
+                engine.begin(scope.account)
+                return
+            engine.unseen.begins(scope)  # before the gait is asked for
+            if engine.resting:
+                engine.unseen.note(scope)
+                if engine.pace.slicing:
+                    engine.note_sliced(scope)
+                return
+            request = self._take_up(scope)
+            engine.unseen.ends(scope)
+            engine.begin(request)
+        except Exception:
+            engine.failed("letting a request pass")
 
     def end(self, scope: Scope) -> None:
         """The step has ended."""
-        request = scope.account
-        if request is None:
-            if perf_counter_ns() < self._engine.pace.next_look:
-                return
-            request = self.request(scope)
-        self._engine.end(request)
+        engine = self._engine
+        try:
+            request = scope.account
+            if request is None:
+                engine.unseen.ends(scope)
+                engine.unseen.note(scope)  # a look may have been taken meanwhile
+                if perf_counter_ns() < engine.pace.next_look and engine.resting:
+                    return
+                request = self.request(scope)
+            engine.end(request)
+        except Exception:
+            engine.failed("letting a request pass")
 
     def over(self, scope: Scope) -> None:
         """The request has ended."""
@@ -92,13 +107,18 @@ class Passing:
     def give_back(request: GuardedRequest) -> None:
         """What runs here from now on does not work for ``request``, which had been taken up."""
         mark, request.mark = request.mark, None
-        if mark is not None:
-            with suppress(ValueError):  # the rest of it ran in another context
-                current.reset(mark)
+        if mark is None:
+            return
+        with suppress(ValueError):  # the rest of it ran in another context
+            current.reset(mark)
+        found = current.get()
+        if found is not None and not found.active:
+            current.set(None)
 
     def abandon(self, scope: Scope) -> None:
         """The request will never end properly. Called by a finalizer, at any point of any code: no locks."""
         self.scopes.pop(id(scope), None)
+        scope.origin = scope.origin[:4]
         if scope.account is not None:
             self._engine.abandon(scope.account)
         scope.close()
@@ -108,7 +128,14 @@ class Passing:
         request = scope.account = self.request(scope)
         self.scopes.pop(id(scope), None)
         self._engine.active[id(request)] = request
-        request.mark = current.set(request)  # for the rest of the task, or of what its context is copied to
+        innermost, found = None, current.get()
+        while found is not None and found.active and _is_inside(found.scope, scope):
+            innermost, found = found, found.outer
+        request.outer = found if found is not None and found.active else None
+        if innermost is None:
+            request.mark = current.set(request)  # for the rest of the task, or of what copies its context
+        else:
+            innermost.outer = request  # it runs around those, which stay current
         self._engine.follow(request)
         return request
 
@@ -123,3 +150,11 @@ class Passing:
             request = one.suspect = GuardedRequest(one.owner, info, RequestData(*one.origin), one, None)
         request.active = not one.closed
         return request
+
+
+def _is_inside(scope: Scope | None, outer: Scope) -> bool:
+    while scope is not None:
+        if scope is outer:
+            return True
+        scope = scope.parent
+    return False

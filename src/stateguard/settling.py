@@ -49,9 +49,9 @@ class Settling:
     def _blame(
         self, seen: list[Seen], candidates: list[GuardedRequest], unproven: bool, full: bool = False
     ) -> None:
-        if self._engine.since:
+        if self._engine.unseen.since:
             # Stretches that nobody looked around: each of them may have done it, and so may other code.
-            since = map(self._engine.passing.request, self._engine.since.values())
+            since = map(self._engine.passing.request, list(self._engine.unseen.since.values()))
             together = {id(request): request for request in (*candidates, *since)}
             self.record(seen, list(together.values()), unproven=True, locate=nowhere)
             return

@@ -241,7 +241,7 @@ def test_the_loop_is_given_back_its_factory_and_its_method_while_requests_pass(m
             assert overseer(lambda module: False)
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-            assert not overseer(lambda module: False)  # all that it was given unseen has run
+            assert not factory.unsure  # all that it was given unseen has run
 
     asyncio.run(main())
 
@@ -425,3 +425,214 @@ def test_modules_that_come_later_end_the_passing(resting):
         assert not resting.engine.passing.possible()
     finally:
         del sys.modules["passing_test_newcomer"]
+
+
+# -- nobody else is accused ------------------------------------------------------------------------
+
+
+def in_a_server(work, *args):
+    """A thread as a server has it: what it runs is not application code, unless it is found on its stack."""
+    thread = threading.Thread(target=work, args=args)
+    thread.start()
+    return thread
+
+
+def exact(guard):
+    return [leak.request.path for leak in guard.leaks if leak.confidence == "exact"]
+
+
+@pytest.mark.parametrize("gait", ["strict", "brief"])
+def test_a_stretch_that_began_unseen_stays_a_suspect_after_others_have_looked(resting, state, gait):
+    """One thread is inside the application all the time; looks on another one must not forget it."""
+    inside, write, wrote, leave = (threading.Event() for _ in range(4))
+
+    def slow(environ, start_response):
+        inside.set()
+        assert write.wait(10)
+        state.leak()
+        wrote.set()
+        assert leave.wait(10)
+        return [b"slow"]
+
+    def quick(environ, start_response):
+        if environ["PATH_INFO"] == "/look":
+            look_now(resting)
+        if environ["PATH_INFO"] == "/innocent":
+            write.set()
+            assert wrote.wait(10)
+        return [b"quick"]
+
+    thread = in_a_server(wsgi_call, WsgiGuard(slow, guard=resting), "/guilty")
+    assert inside.wait(10)
+    guarded = WsgiGuard(quick, guard=resting)
+    wsgi_call(guarded, "/look")
+    resting.engine.pace.gait = gait
+    wsgi_call(guarded, "/between")
+    wsgi_call(guarded, "/innocent")
+    leave.set()
+    thread.join(10)
+    assert exact(resting) == []
+    [leak] = [leak for leak in resting.leaks if leak.path.endswith("HISTORY")]
+    assert "/guilty" in {request.path for request in leak.suspects}
+
+
+def test_what_is_written_after_a_nested_request_has_looked_is_not_lost(resting, state):
+    async def inner(scope, receive, send):
+        look_now(resting)
+        await answer(send)
+
+    async def outer(scope, receive, send):
+        await call(AsgiGuard(inner, guard=resting), "/inner")
+        state.leak()
+        look_now(resting)
+        await answer(send)
+
+    asyncio.run(call(AsgiGuard(outer, guard=resting), "/outer"))
+    assert [(confidence, "/outer" in names) for confidence, names in told(resting)] == [("suspected", True)]
+
+
+def test_what_is_written_in_the_step_that_wakes_the_guard_is_not_lost(resting, state):
+    async def app(scope, receive, send):
+        wake(resting)
+        state.leak()
+        await answer(send)
+
+    asyncio.run(call(AsgiGuard(app, guard=resting), "/wakes"))
+    assert told(resting) == [("suspected", {"/wakes"})]
+
+
+def test_a_request_around_another_that_was_guarded_first_is_taken_up_around_it(resting, state):
+    async def inner(scope, receive, send):
+        await asyncio.sleep(0)
+        assert current.get().info.path == "/inner"
+
+    async def outer(scope, receive, send):
+        wake(resting)
+        await call(AsgiGuard(inner, guard=resting), "/inner")
+        await asyncio.sleep(0)
+
+    async def main():
+        await call(AsgiGuard(outer, guard=resting), "/outer")
+        assert current.get() is None
+
+    asyncio.run(main())
+    assert not resting.engine.active
+
+
+def test_what_one_guard_hands_over_is_a_piece_for_the_other(make_guard, state):
+    close = make_guard(process=False, locate="never")
+    passes = rest(make_guard(process=False, locate="never"))
+    started, write, wrote, leave = (threading.Event() for _ in range(4))
+
+    def work():
+        started.set()
+        assert write.wait(10)
+        state.leak()
+        wrote.set()
+        assert leave.wait(10)
+
+    async def app(scope, receive, send):
+        if scope["path"] == "/guilty":
+            await asyncio.to_thread(work)
+        else:
+            wake(passes)
+            await asyncio.sleep(0)
+            write.set()
+            assert wrote.wait(10)
+            await asyncio.sleep(0)
+            leave.set()
+        await answer(send)
+
+    async def main():
+        guarded = AsgiGuard(AsgiGuard(app, guard=close), guard=passes)
+        guilty = asyncio.create_task(call(guarded, "/guilty"))
+        while not started.is_set():
+            await asyncio.sleep(0.001)
+        await call(guarded, "/innocent")
+        await guilty
+
+    asyncio.run(main())
+    assert "/innocent" not in exact(passes) + exact(close)
+
+
+def test_a_task_of_a_library_that_was_started_unseen_is_not_taken_for_idle(resting, state):
+    """It calls what the application has given it; nothing on its stack says so while it waits."""
+    library = {"__name__": "some_library"}
+    exec(
+        "import asyncio\nasync def ticker(call, times):\n    for _ in range(times):\n"
+        "        await asyncio.sleep(0.002)\n        call()\n",
+        library,
+    )
+
+    async def app(scope, receive, send):
+        if scope["path"] == "/starts":
+            tasks.append(asyncio.create_task(library["ticker"](state.leak, 30)))
+        else:
+            await asyncio.to_thread(sum, range(3_000_000))
+        await answer(send)
+
+    tasks = []
+
+    async def main():
+        guarded = AsgiGuard(app, guard=resting)
+        await call(guarded, "/starts")
+        wake(resting)
+        await call(guarded, "/innocent")
+        await asyncio.gather(*tasks)
+
+    asyncio.run(main())
+    assert "/innocent" not in exact(resting)
+
+
+def test_another_library_gets_its_call_soon_back(make_guard):
+    guard = make_guard()
+    seen = []
+
+    async def app(scope, receive, send):
+        await answer(send)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        original = loop.call_soon
+
+        def instrumented(*args, **options):
+            seen.append(args)
+            return original(*args, **options)
+
+        loop.call_soon = instrumented
+        await call(AsgiGuard(app, guard=guard))
+        rest(guard)
+        for _ in range(20):
+            await call(AsgiGuard(app, guard=guard))
+        assert vars(loop)["call_soon"] is instrumented
+        del loop.call_soon
+
+    asyncio.run(main())
+    assert seen
+
+
+def test_many_threads_at_once_do_not_fail_the_guard(make_guard):
+    guard = rest(make_guard(process=False))
+    guard.engine.pace.slicing = True
+
+    def app(environ, start_response):
+        look_now(guard)
+        return [b"ok"]
+
+    guarded = WsgiGuard(app, guard=guard)
+
+    def client(n):
+        for i in range(300):
+            wsgi_call(guarded, f"/{n}-{i}")
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [in_a_server(client, n) for n in range(6)]
+        for thread in threads:
+            thread.join(60)
+    finally:
+        sys.setswitchinterval(before)
+    assert guard.engine.failures == {}
+    assert not guard.engine.passing.scopes
+    assert not guard.engine.unseen._under_way

@@ -39,6 +39,7 @@ class _Factory:
     def __init__(self, previous: Callable[..., Any] | None) -> None:
         self.previous = previous
         self.active = True
+        self.rests = 0
         self.unsure = True
         """Whether callbacks that were given to the loop unseen may not have run yet."""
         self.unseen: set[weakref.ref[Any]] = set()
@@ -100,10 +101,11 @@ class _Factory:
         self.earlier.discard(task)
         pieces.end()
 
-    def caught_up(self) -> None:
+    def caught_up(self, since: int) -> None:
         """Everything has run that the loop was given before this was scheduled."""
         pieces.begin()
-        self.unsure = False
+        if since == self.rests:
+            self.unsure = False
         pieces.end()
 
     def suspended(self, loop: Any, watched: Callable[[object], bool]) -> bool:
@@ -119,7 +121,11 @@ class _Factory:
         if any(task.done() for task in earlier):
             return True
         tasks += earlier
-        return any(pieces.awaits_watched(task.get_coro(), watched) for task in tasks)
+        # One of unwatched code may call what the application has given it.
+        return any(
+            pieces.may_run_watched(task.get_coro()) or pieces.awaits_watched(task.get_coro(), watched)
+            for task in tasks
+        )
 
 
 _SEEN = (DrivenCoroutine, Abandoned)
@@ -156,6 +162,7 @@ def content(guard: int) -> None:
     for loop, factory in list(_loops.items()):
         if factory.active and not loop.is_closed() and loop.get_task_factory() is factory:
             factory.active, factory.unsure = False, True
+            factory.rests += 1
             loop.set_task_factory(factory.previous)
             _give_back(loop, "call_soon")  # the others are called rarely, and may be about to run much later
 
@@ -177,7 +184,7 @@ def follow_tasks(guard: int = 0) -> bool:
     factory = _loops.get(loop)
     if factory is None or not factory.active:
         previous = loop.get_task_factory()
-        if factory is None or factory.previous is not previous:
+        if factory is None or (previous is not factory and factory.previous is not previous):
             factory = _Factory(previous)
         with suppress(RuntimeError):
             factory.remember(asyncio.all_tasks(loop))
@@ -186,7 +193,7 @@ def follow_tasks(guard: int = 0) -> bool:
         _loops[loop] = factory
         if _note_callbacks(loop):
             pieces.oversee(get_ident(), _overseer(weakref.ref(loop), factory))
-        loop.call_soon(factory.caught_up)
+        loop.call_soon(factory.caught_up, factory.rests)
     _newest = weakref.ref(loop)
     return True
 
@@ -204,8 +211,11 @@ def _note_callbacks(loop: Any) -> bool:
     """Note callbacks of the application as pieces of code outside any request; whether that can be done."""
     try:
         for name, noting in _CALLS.items():
-            if not _is_noting(vars(loop).get(name)):
-                setattr(loop, name, noting(getattr(loop, name)))
+            own = vars(loop).get(name)
+            if not _is_noting(own):
+                method: Any = noting(getattr(loop, name))
+                method.own = own  # to be put back
+                setattr(loop, name, method)
     except AttributeError:  # a loop without attributes of its own
         return False
     for handle in (*getattr(loop, "_ready", ()), *getattr(loop, "_scheduled", ())):  # given to it before
@@ -293,8 +303,13 @@ def _is_noting(method: Any) -> bool:
 
 
 def _give_back(loop: Any, name: str) -> None:
-    if _is_noting(vars(loop).get(name)):
+    ours = getattr(loop, "__dict__", {}).get(name)
+    if ours is None or not _is_noting(ours):
+        return
+    if ours.own is None:
         delattr(loop, name)
+    else:
+        setattr(loop, name, ours.own)
 
 
 _SCHEDULING = tuple(noting(print).__code__ for noting in _CALLS.values())

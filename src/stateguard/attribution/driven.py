@@ -88,16 +88,14 @@ class Abandoned(DrivenCoroutine):
 
 
 def begin(requests: list[GuardedRequest]) -> None:
-    """A stretch begins, for the request of every guard involved; a piece, if there is none."""
-    if not requests:
-        pieces.begin()
+    """A stretch begins, for the request of every guard involved; a piece, for those that are not."""
+    pieces.begin()
     for request in requests:
         request.guard.begin(request)
 
 
 def end(requests: list[GuardedRequest]) -> None:
     """The stretch ends, innermost guard first."""
-    if not requests:
-        pieces.end()
+    pieces.end()
     for request in reversed(requests):
         request.guard.end(request)

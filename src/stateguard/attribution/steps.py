@@ -8,15 +8,9 @@ from __future__ import annotations
 
 import types
 from collections.abc import Awaitable, Callable, Generator
-from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from stateguard.attribution import pieces
-from stateguard.leak import SUSPECTS
-
-if TYPE_CHECKING:
-    from stateguard.engine import Engine
-    from stateguard.scope import Scope
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -64,51 +58,7 @@ def drive(
                 closing = None
 
 
-@types.coroutine
-def pass_by(awaitable: Awaitable[T], scope: Scope, engine: Engine) -> Generator[Any, Any, T]:
-    """The same for a request that is let pass: until looks become closer, or one is due, next to nothing.
-
-    Written out once more, because this is what a saturated server does for every request.
-    """
-    coroutine: Any = awaitable if type(awaitable) is types.CoroutineType else _awaited(awaitable)
-    pace, since = engine.pace, engine.since
-    resume, value = coroutine.send, None
-    while True:
-        if scope.account is None and engine.resting and not pace.slicing:
-            if len(since) < SUSPECTS:
-                since[id(scope)] = scope
-        else:
-            engine.passing.begin(scope)
-        try:
-            yielded = resume(value)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
-        finally:
-            value = None
-            if scope.account is not None or perf_counter_ns() >= pace.next_look:
-                engine.passing.end(scope)
-        closing = None
-        try:
-            value = yield yielded
-            resume = coroutine.send
-        except GeneratorExit as error:
-            closing = error
-        except BaseException as error:
-            resume, value = coroutine.throw, error
-        if closing is not None:
-            engine.passing.begin(scope)
-            try:
-                coroutine.close()
-            finally:
-                engine.passing.end(scope)
-            try:
-                raise closing
-            finally:
-                closing = None
-
-
 pieces.boundary(drive.__code__)
-pieces.boundary(pass_by.__code__)
 
 
 async def _awaited(awaitable: Awaitable[T]) -> T:
