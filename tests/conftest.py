@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import threading
@@ -36,6 +37,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if browser:
         config.hook.pytest_deselected(items=browser)
         items[:] = [item for item in items if item not in browser]
+
+
+@pytest.fixture(autouse=True)
+def log_as_usual() -> None:
+    """Whatever another test, or a server that it ran in this process, has done to the guard's logger."""
+    logging.disable(logging.NOTSET)
+    logger = logging.getLogger("stateguard")
+    logger.setLevel(logging.NOTSET)
+    logger.disabled, logger.propagate = False, True
 
 
 @pytest.fixture(scope="session")

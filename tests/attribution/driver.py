@@ -25,11 +25,13 @@ def guarding(**options: Any) -> Iterator[Guard]:
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
     options = {"watch": [STATE], "process": False, "budget": 1.0, **options}
-    guard = Guard(**options)
     try:
-        yield guard
+        guard = Guard(**options)
+        try:
+            yield guard
+        finally:
+            guard.close()
     finally:
-        guard.close()
         logger.setLevel(level)
 
 
