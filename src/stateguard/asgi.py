@@ -127,7 +127,7 @@ class StateGuardMiddleware:
                 served = self._served(scope, receive, send)
                 if engine is None:
                     return await served
-                mine.origin = (scope.get("query_string"), facts[3], scope.get("client"), facts[2])
+                mine.origin = _origin(scope, facts)
                 engine.passing.let(mine)
                 try:
                     return await drive(served, mine, engine.passing.begin, engine.passing.end)
@@ -186,7 +186,7 @@ class StateGuardMiddleware:
             if app is not None:
                 engine.add_app(app)
             engine.locals.adopt()
-            data = RequestData(scope.get("query_string"), facts[3], scope.get("client"), facts[2])
+            data = RequestData(*_origin(scope, facts))
         request = guard.open(info, data, around, shared)
         request.headers = exchange
         if not request.shares_scope:
@@ -202,6 +202,12 @@ def _facts(scope: Scope) -> tuple[Any, Any, Any, Any]:
     if type(headers) is not list and type(headers) is not tuple:
         headers = ()  # the specification allows any iterable: reading a one-shot one would use it up
     return scope["type"], scope.get("method"), scope.get("path"), headers
+
+
+def _origin(scope: Scope, facts: tuple[Any, Any, Any, Any]) -> tuple[Any, ...]:
+    """What came with the request: the arguments of :class:`RequestData`."""
+    _, _, path, headers = facts
+    return scope.get("query_string"), headers, scope.get("client"), path
 
 
 def _exchange(scope: Scope) -> Any:

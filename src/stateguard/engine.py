@@ -227,9 +227,8 @@ class Engine:
         watcher = self.watcher
         if watcher is None:
             return
-        tally = self.tally
-        tally.requests += 1
-        if not self.resting or self.warm_up.active or len(sys.modules) != self.modules:
+        self.tally.requests += 1
+        if not self.passing.possible():
             self._prepare(watcher)
         self.active[id(request)] = request
         _suspect(self.window, request)
@@ -277,9 +276,6 @@ class Engine:
         if self.watcher is None:
             return
         self.unseen.begins(request)  # before the gait is asked for: another thread may change it
-        if self.resting and not self.pace.slicing:
-            self.unseen.note(request)
-            return
         if not self.started:
             self.unseen.note(request)
             with self.turn.lock:  # it may go on when there is something to compare with
@@ -385,14 +381,8 @@ class Engine:
 
     def finish(self, request: GuardedRequest) -> None:
         """The request is over: look at what is checked once per request, and let go of it."""
-        if self.resting and perf_counter_ns() < self.pace.next_weighing:
-            request.active = False
-            self.active.pop(id(request), None)
-            self.pace.flying(len(self.active))
-            reporter = self.reporter
-            if not (reporter.pending or reporter.aftermath.following or self.turn.discarded):
-                return
-        elif self.watcher is not None:
+        due = not self.resting or perf_counter_ns() >= self.pace.next_weighing
+        if due and self.watcher is not None:
             with self.turn.lock:
                 if not self.looking:
                     if self.pace.deep_due(alone=len(self.active) + len(self.passing.scopes) <= 1):

@@ -36,12 +36,7 @@ class Passing:
     def possible(self) -> bool:
         """Whether a request that begins now may pass, without anybody looking around each of its steps."""
         engine = self._engine
-        return (
-            engine.resting
-            and engine.watcher is not None
-            and not engine.warm_up.active
-            and len(sys.modules) == engine.modules
-        )
+        return engine.resting and not engine.warm_up.active and len(sys.modules) == engine.modules
 
     def let(self, scope: Scope) -> None:
         """The request of ``scope`` begins."""

@@ -85,12 +85,12 @@ class StateGuardMiddleware:
         guard = self.guard
         if guard.mode == "off":
             return self.app(environ, start_response)
-        stream = environ.get("wsgi.input")
-        exchange = environ if stream is None else stream
+        marks = _exchange(environ)
+        exchange = marks[-1]
         shared = None
         engine = guard.engine
         opened = current_scope()
-        if opened is not None and (opened.exchange is exchange or opened.exchange is environ):
+        if opened is not None and any(opened.exchange is mark for mark in marks):
             if opened.owner is guard:
                 return self.app(environ, start_response)  # wrapped twice
             if isinstance(opened.owner, Guard) and opened.owner.gives_sessions_like(guard):
@@ -115,7 +115,7 @@ class StateGuardMiddleware:
             stretch = _PassingStretch(scope, engine)
             stretch.enter()
         else:
-            around = () if inherited is None else inherited.same_exchange(*_exchange(environ))
+            around = () if inherited is None else inherited.same_exchange(*marks)
             if any(request.guard is guard for request in around):
                 return self.app(environ, start_response)  # wrapped twice
             request = _open(guard, environ, around[0] if around else None, shared)
@@ -183,9 +183,9 @@ def _open(
         data = RequestData(*_origin(environ))
     request = guard.open(info, data, around, shared)
     request.headers = environ
-    request.stream = stream = environ.get("wsgi.input")
+    request.stream = environ.get("wsgi.input")
     if not request.shares_scope:
-        request.scope.exchange, request.scope.owner = environ if stream is None else stream, guard
+        request.scope.exchange, request.scope.owner = _exchange(environ)[-1], guard
     return request
 
 
