@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import threading
+from collections.abc import Iterator
 from http.server import HTTPServer
 
 import pytest
@@ -40,12 +41,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True)
-def log_as_usual() -> None:
-    """Whatever another test, or a server that it ran in this process, has done to the guard's logger."""
+def log_as_usual() -> Iterator[None]:
+    """Whatever another test, or a framework that it ran in this process, has done to logging.
+
+    Celery leaves the root logger at its worker's level, and litestar its own handlers on it.
+    """
     logging.disable(logging.NOTSET)
-    logger = logging.getLogger("stateguard")
+    root, logger = logging.getLogger(), logging.getLogger("stateguard")
+    root.setLevel(logging.WARNING)
     logger.setLevel(logging.NOTSET)
     logger.disabled, logger.propagate = False, True
+    before = list(root.handlers)
+    yield
+    for handler in list(root.handlers):
+        if handler not in before and not type(handler).__module__.startswith("_pytest"):
+            root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")
