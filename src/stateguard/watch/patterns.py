@@ -188,6 +188,15 @@ def _members(module: Any) -> dict[str, Any]:
         return {}
 
 
+def _real(file: str) -> str:
+    with allowed_to_block():
+        return os.path.realpath(file)
+
+
+# Every guard asks this of every loaded module. A link that changes later does not change what was loaded.
+_file_loaded = lru_cache(maxsize=16384)(_real)
+
+
 def first_party(base: str | None = None) -> Callable[[str], bool]:
     """A predicate: is the module of that name loaded from under ``base`` (default: the working directory)?
 
@@ -209,8 +218,7 @@ def first_party(base: str | None = None) -> Callable[[str], bool]:
         file = None if module is None else _members(module).get("__file__")
         if type(file) is not str:
             return False
-        with allowed_to_block():
-            file = os.path.realpath(file)
+        file = _file_loaded(file) if os.path.isabs(file) else _real(file)
         if not file.startswith(root) or file.startswith(foreign):
             return False
         parts = file[len(root) :].split(os.sep)
