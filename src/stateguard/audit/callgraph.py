@@ -105,10 +105,10 @@ class CallGraph:
         if kind in "VAPLI":
             found = False
             if place.path.endswith("[]"):
-                for member in self.resolver.members(place):
+                for member in self.resolver.passing.members(place):
                     found = self._target(caller, index, member, sites) or found
                 return found
-            for klass in self.resolver.classes(place):
+            for klass in self.resolver.values.classes(place):
                 method = self.program.find_method(klass.owner, klass.name, "__call__")
                 if method is not None:
                     bound = method._replace(kind="B", receiver=place)

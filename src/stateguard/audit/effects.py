@@ -132,9 +132,9 @@ class Effects:
 
     def _may_contain(self, place: Place) -> bool:
         """Whether an ambiguous method (``add``, ``update``) on a parameter may be a container's."""
-        if self.resolver.kind(place):
+        if self.resolver.values.kind(place):
             return True
-        return not self.resolver.classes(place) and not place.path
+        return not self.resolver.values.classes(place) and not place.path
 
     def _shared(
         self, place: Place, write: Write, function: str, root: str, chain: tuple[tuple[str, int], ...]
@@ -159,7 +159,7 @@ class Effects:
         if not place.path.endswith(steps) or self.program.functions[chain[-1][0]].facts.name == facts.name:
             return True  # followed through something else, or called by the method that overrides it
         owner = place._replace(path=place.path[: len(place.path) - len(steps)], receiver=None)
-        classes = self.resolver.classes(owner)
+        classes = self.resolver.values.classes(owner)
         found = [self.program.find_method(k.owner, k.name, facts.name) for k in classes]
         return not classes or any(method is None or method.key == function for method in found)
 
@@ -180,7 +180,9 @@ class Effects:
         call = caller.facts.calls[site.call]
         if site.registered and effect.param != target.self_name:
             return
-        given = self.resolver.argument(caller.module, caller.facts, site.target, target, call, effect.param)
+        given = self.resolver.passing.argument(
+            caller.module, caller.facts, site.target, target, call, effect.param
+        )
         chain = ((site.caller, call.line), *effect.chain)
         write = effect.write
         if call.lock and not write.lock:

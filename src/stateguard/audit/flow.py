@@ -1,4 +1,4 @@
-"""Where values come from elsewhere in the program: constructor calls, callers, decorators, stored members.
+"""Where the program writes down what values come from: assignments, calls, decorators, stored members.
 
 Everything here is found from names alone, without following values, so the resolver may ask at any time.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from stateguard.audit.facts import Call, FunctionFacts, ModuleFacts, Refs
+from stateguard.audit.facts import MODULE_BODY, Binding, Call, FunctionFacts, ModuleFacts, Refs
 from stateguard.audit.program import Place, Program
 
 MAX_ROWS = 12
@@ -39,6 +39,23 @@ class Flow:
         self._calls: dict[str, list[CallRow]] | None = None
         self._stored: dict[tuple[str, str], list[StoredRow]] | None = None
         self._decorated: dict[str, list[Place]] | None = None
+
+    def sources(self, place: Place) -> list[tuple[ModuleFacts, FunctionFacts, Binding]]:
+        """The assignments that bind a module variable or class attribute, with the scope they stand in."""
+        program = self.program
+        if place.path:
+            return []
+        if place.kind == "V" and place.owner in program.modules:
+            module = program.modules[place.owner]
+            return [(module, module.functions[MODULE_BODY], b) for b in module.bindings.get(place.name, ())]
+        if place.kind == "A":
+            owner, _, qual = place.owner.partition(":")
+            module = program.modules[owner]
+            facts = module.classes.get(qual)
+            rows = facts.attrs.get(place.name, ()) if facts else ()
+            scope = module.functions[facts.parent if facts else MODULE_BODY]
+            return [(module, scope, b) for b in rows]
+        return []
 
     def calls_of(self, key: str) -> list[CallRow]:
         """The calls of a class or function (``module:qualified.name``), at most :data:`MAX_ROWS`."""

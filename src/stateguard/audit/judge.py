@@ -230,7 +230,7 @@ class Judge:
         base = place._replace(path="", receiver=None)
         if base.kind not in "VA" or self.resolver.flow.stored_in(base):
             return False
-        return any(binding.elements for _, _, binding in self.resolver.sources(base))
+        return any(binding.elements for _, _, binding in self.resolver.flow.sources(base))
 
     @staticmethod
     def _live(taint: tuple[str, ...], value: tuple[str, ...]) -> bool:

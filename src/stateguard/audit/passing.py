@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from stateguard.audit.facts import Call, FunctionFacts, ModuleFacts, Refs
-from stateguard.audit.program import Place
-from stateguard.audit.values import MAX_PLACES, ONLY_INSTANCE, Places, Values
+from stateguard.audit.flow import Flow
+from stateguard.audit.places import MAX_PLACES, ONLY_INSTANCE, Places, References
+from stateguard.audit.program import Place, Program
 
 MAX_CALLERS = 4
 """Callers of a function up to which each one's argument is taken for what the parameter may be."""
 
 
-class Passing(Values):
+class Passing:
     """The part of the resolver that follows objects into calls and containers."""
+
+    def __init__(self, program: Program, flow: Flow, references: References) -> None:
+        self.program = program
+        self._flow = flow
+        self._references = references
+        self._singletons: dict[Place, Places] = {}
 
     # -- containers --------------------------------------------------------------------------------
 
@@ -19,10 +26,15 @@ class Passing(Values):
         """What the containers written at ``place`` (a path ending in ``[]``) were filled with."""
         head, _, rest = place.path.partition("[]")
         base = place._replace(path=head.removesuffix("!"))
-        found = [p for one in self.stored(base) for p in self.walk(one, rest) if not p.path.endswith("[]")]
-        for module, fn, binding in self.sources(base):
+        found = [
+            p
+            for one in self.stored(base)
+            for p in self._references.walk(one, rest)
+            if not p.path.endswith("[]")
+        ]
+        for module, fn, binding in self._flow.sources(base):
             for ref in binding.elements:
-                found.extend(self.resolve(module, fn, ref))
+                found.extend(self._references.resolve(module, fn, ref))
         return tuple(found)
 
     def stored(self, place: Place) -> Places:
@@ -30,16 +42,16 @@ class Passing(Values):
         if place.kind != "V" or place.path:
             return ()
         found: list[Place] = []
-        for row in self.flow.stored_in(place):
+        for row in self._flow.stored_in(place):
             for ref in row.refs:
-                for one in self.resolve(row.module, row.fn, ref):
+                for one in self._references.resolve(row.module, row.fn, ref):
                     found.extend(self.given(one) if one.kind == "P" and not one.path else (one,))
         return tuple(dict.fromkeys(found))[:MAX_PLACES]
 
     def given(self, place: Place) -> Places:
         """What the program passes for the parameter at ``place``, where its callers are known and few."""
         function = self.program.functions[place.owner]
-        rows = self.flow.calls_of(place.owner)
+        rows = self._flow.calls_of(place.owner)
         found: list[Place] = []
         if len(rows) <= MAX_CALLERS:
             callee = Place("F", function.module.name, function.facts.qual)
@@ -47,7 +59,7 @@ class Passing(Values):
                 given = self.argument(row.module, row.fn, callee, function.facts, row.call, place.name)
                 found.extend(p for p in given if p.kind not in "PS")
         if function.facts.params[:1] == [place.name]:
-            found.extend(self.flow.decorated_by(place.owner))
+            found.extend(self._flow.decorated_by(place.owner))
         return tuple(dict.fromkeys(found))[:MAX_PLACES]
 
     def held(self, place: Place, key: str = "") -> Places:
@@ -63,7 +75,9 @@ class Passing(Values):
             refs = {ref for row in kept.values() for ref in row}
             if len(refs) != 1:
                 return ()
-        found = [p for ref in sorted(refs) for p in self.resolve(function.module, function.facts, ref)]
+        found = [
+            p for ref in sorted(refs) for p in self._references.resolve(function.module, function.facts, ref)
+        ]
         return tuple(p for p in found if p.kind not in "PSI")
 
     # -- calls -------------------------------------------------------------------------------------
@@ -84,13 +98,13 @@ class Passing(Values):
             return (only,)
         new = program.find_method(klass.owner, klass.name, "__new__")
         if new is not None:
-            kept = tuple(p for p in self.returns(new.key) if p.kind in "VA" and not p.path)
+            kept = tuple(p for p in self._references.returns(new.key) if p.kind in "VA" and not p.path)
             if kept:
                 return kept if program.functions[new.key].facts.owner == klass.name else (only,)
         for owner, one in program.mro(klass.owner, klass.name):
             for meta in program.static(owner.name, one.metaclass) if one.metaclass else ():
                 call = program.find_method(meta.owner, meta.name, "__call__") if meta.kind == "C" else None
-                if call is not None and any(p.kind in "VA" for p in self.returns(call.key)):
+                if call is not None and any(p.kind in "VA" for p in self._references.returns(call.key)):
                     return (only,)
         return ()
 
@@ -109,11 +123,11 @@ class Passing(Values):
             return (callee.receiver,) if callee.receiver is not None else ()
         refs = self.passes(callee, target, call, param)
         if refs is not None:
-            return tuple(p for ref in refs for p in self.resolve(module, fn, ref))
+            return tuple(p for ref in refs for p in self._references.resolve(module, fn, ref))
         return tuple(
             p
             for ref in call.kwargs.get("**", ())
-            for place in self.resolve(module, fn, ref)
+            for place in self._references.resolve(module, fn, ref)
             if place.kind == "H"
             for p in self.held(place, repr(param))
         )

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import re
 
+from stateguard.audit.decorated import copies_class_attributes, is_cached, is_property
 from stateguard.audit.facts import MODULE_BODY, Call, FunctionFacts, ModuleFacts
+from stateguard.audit.flow import Flow
 from stateguard.audit.passing import Passing
+from stateguard.audit.places import MAX_PLACES, Depth, Places
 from stateguard.audit.program import Place, Program
-from stateguard.audit.values import MAX_DEPTH, MAX_PLACES, Places
+from stateguard.audit.values import Values
 from stateguard.audit.walk.names import CLASS_VARIABLE
 
 MAX_PATH = 8
 """Steps from a root that are still told apart."""
 _STEP = re.compile(r"\.[^.\[(~+#!]+|!?\[\]|\(\d+\)|[~+#]")
 _ITEM_METHODS = (".get", ".setdefault", ".__getitem__")
-_CACHES = frozenset({"lru_cache", "cache", "alru_cache", "cached", "memoize", "ttl_cache", "cached_property"})
 _PARTIAL = frozenset({"functools.partial", "functools.partialmethod"})
 _ALIASES = frozenset("VACFMBL")
 
 
-class Resolver(Passing):
-    """Answers what a reference means, and remembers every answer."""
+class Resolver:
+    """Answers what a reference means, and remembers every answer.
+
+    :attr:`values` knows what the objects are that a reference leads to, :attr:`passing` what calls and
+    containers are given, and :attr:`flow` where each is written.
+    """
 
     def __init__(self, program: Program) -> None:
-        super().__init__(program)
+        self.program = program
+        self.flow = Flow(program)
+        self._depth = Depth()
+        self.passing = Passing(program, self.flow, self)
+        self.values = Values(program, self.flow, self, self.passing, self._depth)
         self._known: dict[tuple[str, str], Places] = {}
         self._variables: dict[tuple[str, str], Places] = {}
         self._returns: dict[str, Places] = {}
@@ -40,14 +50,14 @@ class Resolver(Passing):
         known = self._known.get(key)
         if known is not None:
             return known
-        if self._depth >= MAX_DEPTH:
+        if self._depth.exhausted:
             return ()
         self._known[key] = ()
-        self._depth += 1
+        self._depth.waiting += 1
         try:
             found = self._resolve(module, fn, ref)
         finally:
-            self._depth -= 1
+            self._depth.waiting -= 1
         if len(found) > 1:
             found = tuple(dict.fromkeys(found))[:MAX_PLACES]
         self._known[key] = found
@@ -127,7 +137,7 @@ class Resolver(Passing):
                 if place.kind in _ALIASES or (place.kind == "E" and not place.path):
                     found.append(place)
                 elif place.kind == "P" and not place.path and place.owner == f"{module.name}:{qual}":
-                    found.extend(p for p in self.given(place) if p.kind in _ALIASES or p.kind == "I")
+                    found.extend(p for p in self.passing.given(place) if p.kind in _ALIASES or p.kind == "I")
         return tuple(dict.fromkeys(found)) or (Place("L", f"{module.name}:{qual}", name),)
 
     def variable(self, module: str, name: str) -> Places:
@@ -194,10 +204,10 @@ class Resolver(Passing):
         if place.kind in "MFCBS":
             return ()
         if place.kind == "H":
-            return self.held(place) if not place.path else ()
+            return self.passing.held(place) if not place.path else ()
         own = self.extended(place, step)
         if place.kind == "V" and not place.path:
-            own += tuple(p for p in self.stored(place) if p.kind in "VAH" and p != place)
+            own += tuple(p for p in self.passing.stored(place) if p.kind in "VAH" and p != place)
         return own
 
     def attribute(self, place: Place, name: str) -> Places:
@@ -219,12 +229,12 @@ class Resolver(Passing):
                 return ()
             return self.extended(place._replace(kind="F", receiver=None), "." + name)
         if name == "__class__":
-            return self.classes(place)
+            return self.values.classes(place)
         if kind == "S":
             return self._super_attribute(place, name)
         if name == "__super__":
             return (place._replace(kind="S"),) if kind == "P" else ()
-        classes = self.classes(place)
+        classes = self.values.classes(place)
         if not classes:
             return self.extended(place, "." + name)
         found_places: list[Place] = []
@@ -262,7 +272,7 @@ class Resolver(Passing):
                 for qual, ref, _ in facts.assigned[name]:
                     fn = owner.functions.get(qual)
                     if fn is not None and ref[0] == "p":
-                        found.extend(self._constructor_argument(place, owner, fn, ref))
+                        found.extend(self.values.constructor_argument(place, owner, fn, ref))
                     if fn is None or ref[0] not in "gfdmh":
                         continue
                     aliases = self.resolve(owner, fn, ref)
@@ -290,7 +300,7 @@ class Resolver(Passing):
         """What calling ``place`` gives back."""
         kind = place.kind
         if kind == "C":
-            return self.singleton(place) or (Place("I", place.owner, place.name),)
+            return self.passing.singleton(place) or (Place("I", place.owner, place.name),)
         if kind in "FB" and not place.path:
             return self._returned(module, fn, place, call)
         if kind == "H":
@@ -305,16 +315,18 @@ class Resolver(Passing):
         path = place.path
         if path.endswith(_ITEM_METHODS):
             base = place._replace(path=path[: path.rindex(".")])
-            outside = self.outside(base)
+            outside = self.values.outside(base)
             if any(o.startswith(("contextvars.ContextVar", "ContextVar")) for o in outside):
                 return (Place("X", place.owner, place.name),)
-            if outside and not self.kind(base):
+            if outside and not self.values.kind(base):
                 return ()
             return self.item(base, "![]" if call.args and call.args[0] == ("k:str",) else "[]")
         if path.endswith("[]"):
-            return tuple(p for target in self.members(place) for p in self.call(module, fn, target, call))
+            return tuple(
+                p for target in self.passing.members(place) for p in self.call(module, fn, target, call)
+            )
         found: list[Place] = []
-        for klass in self.classes(place):
+        for klass in self.values.classes(place):
             method = self.program.find_method(klass.owner, klass.name, "__call__")
             if method is not None:
                 bound = method._replace(kind="B", receiver=place)
@@ -322,13 +334,13 @@ class Resolver(Passing):
         return tuple(found)
 
     def _returned(self, module: ModuleFacts, fn: FunctionFacts, place: Place, call: Call) -> Places:
-        if self._depth >= MAX_DEPTH:
+        if self._depth.exhausted:
             return ()
-        self._depth += 1
+        self._depth.waiting += 1
         try:
             return self._return_places(module, fn, place, call)
         finally:
-            self._depth -= 1
+            self._depth.waiting -= 1
 
     def _return_places(self, module: ModuleFacts, fn: FunctionFacts, place: Place, call: Call) -> Places:
         target = self.program.functions.get(place.key)
@@ -340,7 +352,7 @@ class Resolver(Passing):
             if one.kind == "P" and one.owner == place.key:
                 found.extend(
                     p
-                    for given in self.argument(module, fn, place, target.facts, call, one.name)
+                    for given in self.passing.argument(module, fn, place, target.facts, call, one.name)
                     for p in self.walk(given, one.path)
                 )
             else:
@@ -363,48 +375,6 @@ class Resolver(Passing):
             found.extend(self.resolve(function.module, function.facts, ref))
         annotation = function.facts.returns_annotation
         if not found and annotation and not function.facts.returns:
-            found.extend(self._annotated(function.module, annotation))
+            found.extend(self.values.annotated(function.module, annotation))
         self._returns[key] = tuple(dict.fromkeys(found))[:MAX_PLACES]
         return self._returns[key]
-
-
-def is_property(fn: FunctionFacts) -> bool:
-    """Whether reading the attribute calls the function."""
-    return any(
-        d.ref.rpartition(".")[2].rpartition(":")[2] in ("property", "cached_property") for d in fn.decorators
-    )
-
-
-def is_cached(fn: FunctionFacts) -> bool:
-    """Whether the function is decorated with a cache that hands the same object to every caller."""
-    return any(
-        d.ref.replace(":", ".").rpartition(".")[2] in _CACHES - {"cached_property"} for d in fn.decorators
-    )
-
-
-_COPYING_BASES = frozenset(
-    {
-        "BaseModel", "BaseSettings", "SQLModel", "Schema", "Struct", "Enum", "NamedTuple", "TypedDict",
-        "Form", "ModelForm", "Flag", "StrEnum", "IntEnum", "RootModel",
-    }
-)  # fmt: skip
-
-
-def copies_class_attributes(program: Program, klass: Place, annotated: bool) -> bool:
-    """Whether the attributes of the class body are templates for each instance (pydantic, dataclasses...)."""
-    for base in program.external_bases(klass.owner, klass.name):
-        if base.rpartition(".")[2] in _COPYING_BASES:
-            return True
-    if not annotated:
-        return False  # a dataclass takes only annotated names as fields
-    for _, facts in program.mro(klass.owner, klass.name):
-        for decorator in facts.decorators:
-            if decorator.ref.replace(":", ".").rpartition(".")[2] in (
-                "dataclass",
-                "define",
-                "attrs",
-                "frozen",
-                "s",
-            ):
-                return True
-    return False

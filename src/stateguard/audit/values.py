@@ -2,67 +2,27 @@
 
 from __future__ import annotations
 
-from stateguard.audit.facts import MODULE_BODY, Binding, Call, ClassFacts, FunctionFacts, ModuleFacts, Refs
+from stateguard.audit.facts import MODULE_BODY, Binding, ClassFacts, FunctionFacts, ModuleFacts
 from stateguard.audit.flow import Flow
+from stateguard.audit.passing import Passing
+from stateguard.audit.places import MAX_PLACES, ONLY_INSTANCE, Depth, Places, References
 from stateguard.audit.program import Place, Program
 from stateguard.audit.walk.names import ANNOTATION_KINDS, CLASS_VARIABLE, container_kind
 
-MAX_PLACES = 12
-MAX_DEPTH = 60
-"""Answers that wait for other answers. Longer chains of aliases end as not known."""
-
-ONLY_INSTANCE = "()"
-"""The name under which the one instance of a singleton class is known, as an attribute of its class."""
-
-Places = tuple[Place, ...]
-
 
 class Values:
-    """The half of the resolver that looks at values; the other half follows references."""
+    """The part of the resolver that looks at values; every answer is remembered."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(
+        self, program: Program, flow: Flow, references: References, passing: Passing, depth: Depth
+    ) -> None:
         self.program = program
-        self.flow = Flow(program)
+        self._flow = flow
+        self._references = references
+        self._passing = passing
+        self._depth = depth
         self._classes: dict[Place, Places] = {}
-        self._singletons: dict[Place, Places] = {}
-        self._values: dict[Place, Places] = {}
-        self._depth = 0
-
-    # -- what the other half provides ----------------------------------------------------------------
-
-    def resolve(self, module: ModuleFacts, fn: FunctionFacts, ref: str) -> Places:
-        """The places that a reference may stand for."""
-        raise NotImplementedError
-
-    def returns(self, key: str) -> Places:
-        """What a function returns, in its own terms."""
-        raise NotImplementedError
-
-    def walk(self, place: Place, path: str) -> Places:
-        """Apply a path to a place, one step at a time."""
-        raise NotImplementedError
-
-    def members(self, place: Place) -> Places:
-        """What the containers written at ``place`` (a path ending in ``[]``) were filled with."""
-        raise NotImplementedError
-
-    def argument(
-        self,
-        module: ModuleFacts,
-        fn: FunctionFacts,
-        callee: Place,
-        target: FunctionFacts,
-        call: Call,
-        param: str,
-    ) -> Places:
-        """What the caller passes for a parameter of the callee."""
-        raise NotImplementedError
-
-    def passes(self, callee: Place, target: FunctionFacts, call: Call, param: str) -> Refs | None:
-        """The references that a call passes for a parameter, ``None`` when it passes nothing."""
-        raise NotImplementedError
-
-    # -- types -------------------------------------------------------------------------------------
+        self._made_from: dict[Place, Places] = {}
 
     def classes(self, place: Place) -> Places:
         """The classes of the program that an object at ``place`` may be an instance of."""
@@ -73,28 +33,28 @@ class Values:
             return known
         self._classes[place] = ()
         found: list[Place] = []
-        for value in self.values(place):
+        for value in self.made_from(place):
             if value.kind == "I" and not value.path:
                 found.append(Place("C", value.owner, value.name))
         self._classes[place] = tuple(dict.fromkeys(found))
         return self._classes[place]
 
-    def values(self, place: Place) -> Places:
+    def made_from(self, place: Place) -> Places:
         """What the object at ``place`` was made from: ``I`` for instances, ``E`` for outside calls."""
-        known = self._values.get(place)
+        known = self._made_from.get(place)
         if known is None:
-            if self._depth >= MAX_DEPTH:
+            if self._depth.exhausted:
                 return ()
-            self._values[place] = ()
-            self._depth += 1
+            self._made_from[place] = ()
+            self._depth.waiting += 1
             try:
-                known = tuple(dict.fromkeys(self._find_values(place)))[:MAX_PLACES]
+                known = tuple(dict.fromkeys(self._find_made_from(place)))[:MAX_PLACES]
             finally:
-                self._depth -= 1
-            self._values[place] = known
+                self._depth.waiting -= 1
+            self._made_from[place] = known
         return known
 
-    def _find_values(self, place: Place) -> Places:
+    def _find_made_from(self, place: Place) -> Places:
         kind, path = place.kind, place.path
         program = self.program
         if path:
@@ -121,18 +81,18 @@ class Values:
             if place.name == fn.self_name:
                 return (Place("I", function.module.name, fn.owner),)
             annotation = fn.annotations.get(place.name)
-            return self._annotated(function.module, annotation) if annotation else ()
+            return self.annotated(function.module, annotation) if annotation else ()
         if kind == "L":
             function = program.functions[place.owner]
             return tuple(
                 p
                 for ref in function.facts.captured.get(place.name, ())
-                for p in self.resolve(function.module, function.facts, ref)
+                for p in self._references.resolve(function.module, function.facts, ref)
             )
         if kind in "IE":
             return (place,)
         if kind == "K":
-            return self.returns(place.key)
+            return self._references.returns(place.key)
         return ()
 
     def _path_values(self, place: Place) -> Places:
@@ -140,7 +100,9 @@ class Values:
             return (place,)
         path = place.path
         if path.endswith("[]"):
-            return tuple(v for member in self.members(place) for v in (self.values(member) or (member,)))
+            return tuple(
+                v for member in self._passing.members(place) for v in (self.made_from(member) or (member,))
+            )
         cut = path.rindex(".")
         base, name = place._replace(path=path[:cut]), path[cut + 1 :]
         found: list[Place] = []
@@ -150,13 +112,13 @@ class Values:
                     fn = owner.functions.get(qual)
                     if fn is not None:
                         if ref[0] == "p":
-                            for target in self._constructor_argument(base, owner, fn, ref):
-                                found.extend(self.values(target) or (target,))
-                        for target in self.resolve(owner, fn, ref):
-                            found.extend(self.values(target) if target.kind == "P" else (target,))
+                            for target in self.constructor_argument(base, owner, fn, ref):
+                                found.extend(self.made_from(target) or (target,))
+                        for target in self._references.resolve(owner, fn, ref):
+                            found.extend(self.made_from(target) if target.kind == "P" else (target,))
                 annotation = facts.declared.get(name)
                 if annotation:
-                    found.extend(self._annotated(owner, annotation))
+                    found.extend(self.annotated(owner, annotation))
         return tuple(found)
 
     def _keeps_instance(self, module: str, facts: ClassFacts, name: str) -> bool:
@@ -167,9 +129,7 @@ class Values:
         fn = self.program.modules[module].functions[new]
         return bool(fn.params) and f"p:{fn.params[0]}.{name}" in fn.returns
 
-    def _constructor_argument(
-        self, place: Place, owner: ModuleFacts, init: FunctionFacts, ref: str
-    ) -> Places:
+    def constructor_argument(self, place: Place, owner: ModuleFacts, init: FunctionFacts, ref: str) -> Places:
         """What ``self.x = x`` of a constructor means for the object at ``place``.
 
         A module-level object tells its arguments; any other may have been made with a mutable default.
@@ -180,27 +140,27 @@ class Values:
         found: list[Place] = []
         made_with_argument = False
         if place.kind == "P":  # ``self`` may be any instance: the arguments tell its types, not its identity
-            for row in self.flow.calls_of(f"{owner.name}:{init.owner}"):
+            for row in self._flow.calls_of(f"{owner.name}:{init.owner}"):
                 callee = Place("B", owner.name, init.qual)
-                given = self.argument(row.module, row.fn, callee, init, row.call, name)
+                given = self._passing.argument(row.module, row.fn, callee, init, row.call, name)
                 found.extend(p for p in given if p.kind == "I" and not p.path)
         elif place.kind == "I" and not place.path and place.receiver is not None:
             site = self.program.functions[place.receiver.owner]
             call = site.facts.calls[int(place.receiver.name)]
             callee = Place("B", owner.name, init.qual)
-            made_with_argument = self.passes(callee, init, call, name) is not None
-            given = self.argument(site.module, site.facts, callee, init, call, name)
+            made_with_argument = self._passing.passes(callee, init, call, name) is not None
+            given = self._passing.argument(site.module, site.facts, callee, init, call, name)
             found.extend(p for p in given if p.kind in "VAMFCLIH")
-        for module, scope, binding in self.sources(place):
+        for module, scope, binding in self._flow.sources(place):
             for made in binding.refs:
                 if made[-1] != ")":
                     continue
                 call = scope.calls[int(made[made.rindex("(") + 1 : -1])]
-                for target in self.resolve(module, scope, made[: made.rindex("(")]):
+                for target in self._references.resolve(module, scope, made[: made.rindex("(")]):
                     if target.kind != "C":
                         continue
                     callee = Place("B", owner.name, init.qual)
-                    given = self.argument(module, scope, callee, init, call, name)
+                    given = self._passing.argument(module, scope, callee, init, call, name)
                     made_with_argument = made_with_argument or bool(given)
                     found.extend(p for p in given if p.kind in "VAMFCLIH")
         default = init.defaults.get(name)
@@ -208,35 +168,19 @@ class Values:
             found.append(Place("P", f"{owner.name}:{init.qual}", name))
         return tuple(found)
 
-    def sources(self, place: Place) -> list[tuple[ModuleFacts, FunctionFacts, Binding]]:
-        """The assignments that bind a module variable or class attribute, with the scope they stand in."""
-        program = self.program
-        if place.path:
-            return []
-        if place.kind == "V" and place.owner in program.modules:
-            module = program.modules[place.owner]
-            return [(module, module.functions[MODULE_BODY], b) for b in module.bindings.get(place.name, ())]
-        if place.kind == "A":
-            owner, _, qual = place.owner.partition(":")
-            module = program.modules[owner]
-            facts = module.classes.get(qual)
-            rows = facts.attrs.get(place.name, ()) if facts else ()
-            scope = module.functions[facts.parent if facts else MODULE_BODY]
-            return [(module, scope, b) for b in rows]
-        return []
-
     def _binding_values(
         self, module: ModuleFacts, body: FunctionFacts, rows: list[Binding] | tuple[Binding, ...]
     ) -> Places:
         found: list[Place] = []
         for binding in rows:
             for ref in binding.refs:
-                found.extend(self.resolve(module, body, ref))
+                found.extend(self._references.resolve(module, body, ref))
             if binding.annotation and not any(p.kind in "IE" for p in found):
-                found.extend(self._annotated(module, binding.annotation))
+                found.extend(self.annotated(module, binding.annotation))
         return tuple(dict.fromkeys(found))
 
-    def _annotated(self, module: ModuleFacts, annotation: str) -> Places:
+    def annotated(self, module: ModuleFacts, annotation: str) -> Places:
+        """Instances of the classes of the program that an annotation names."""
         annotation = annotation.removeprefix(CLASS_VARIABLE)
         return tuple(
             Place("I", p.owner, p.name)
@@ -246,14 +190,14 @@ class Values:
 
     def outside(self, place: Place) -> list[str]:
         """The dotted names of the outside callables that made the object at ``place``."""
-        return [v.owner for v in self.values(place) if v.kind == "E" and v.path == "()"]
+        return [v.owner for v in self.made_from(place) if v.kind == "E" and v.path == "()"]
 
     def kind(self, place: Place) -> str:
         """The container kind of the object at ``place``, or an empty string when it is none or unknown."""
         path = place.path
         program = self.program
         if not path:
-            for _, _, binding in self.sources(place):
+            for _, _, binding in self._flow.sources(place):
                 if binding.kind:
                     return binding.kind
                 annotated = ANNOTATION_KINDS.get(binding.annotation.rpartition(".")[2], "")

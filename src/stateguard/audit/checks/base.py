@@ -9,10 +9,10 @@ from stateguard.audit.effects import Effects, SharedWrite
 from stateguard.audit.entrypoints import EntryPoints
 from stateguard.audit.facts import Binding, Write
 from stateguard.audit.judge import Judge
+from stateguard.audit.places import ONLY_INSTANCE
 from stateguard.audit.program import Place, Program
 from stateguard.audit.reach import Reach
 from stateguard.audit.resolve import Resolver
-from stateguard.audit.values import ONLY_INSTANCE
 from stateguard.finding import Spot
 
 CONTENT_OPS = frozenset({"item", "item+", "delitem", "call", "iadd"})
@@ -80,8 +80,8 @@ def is_request_local(context: Context, place: Place) -> bool:
     """Whether the object gives each request its own: ``ContextVar``, ``LocalProxy``, ``scoped()``."""
     base = place._replace(path="", receiver=None)
     resolver = context.resolver
-    names = {o.rpartition(".")[2] for o in resolver.outside(base)}
-    names |= {k.name for k in resolver.classes(base)}
+    names = {o.rpartition(".")[2] for o in resolver.values.outside(base)}
+    names |= {k.name for k in resolver.values.classes(base)}
     return bool(names & _REQUEST_LOCALS)
 
 

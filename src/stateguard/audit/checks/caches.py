@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Iterator
 
 from stateguard.audit.checks.base import CONTENT_OPS, Claim, Context, Declared
+from stateguard.audit.decorated import is_cached
 from stateguard.audit.effects import SharedWrite
 from stateguard.audit.program import Function
-from stateguard.audit.resolve import is_cached
 from stateguard.audit.walk.names import ANNOTATION_KINDS, CERTAIN_MUTATORS, container_kind
 from stateguard.finding import Spot
 
@@ -136,7 +136,8 @@ def _reads_request(context: Context, start: Function) -> str:
                 base = call.callee[:-4]
                 for place in context.resolver.resolve(function.module, function.facts, base):
                     if place.kind == "V" and any(
-                        o in ("contextvars.ContextVar", "ContextVar") for o in context.resolver.outside(place)
+                        o in ("contextvars.ContextVar", "ContextVar")
+                        for o in context.resolver.values.outside(place)
                     ):
                         return f"{place.name}.get()"
         if depth < MAX_DEPTH:

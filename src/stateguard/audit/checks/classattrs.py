@@ -14,8 +14,8 @@ from stateguard.audit.checks.base import (
 )
 from stateguard.audit.effects import SharedWrite
 from stateguard.audit.facts import MODULE_BODY
+from stateguard.audit.places import ONLY_INSTANCE
 from stateguard.audit.program import Place
-from stateguard.audit.values import ONLY_INSTANCE
 from stateguard.audit.walk.names import CERTAIN_MUTATORS
 
 
@@ -30,7 +30,7 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
     if place.kind != "A" or not _has_value(context, place):
         return None
     base = place._replace(path="", receiver=None)
-    kind = context.resolver.kind(place if "." in place.path else base)
+    kind = context.resolver.values.kind(place if "." in place.path else base)
     if one.op in CONTENT_OPS:
         if one.op == "call" and not kind and (one.how not in CERTAIN_MUTATORS or not _known(context, base)):
             return None
@@ -41,7 +41,7 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
         words = kind or "object"
         of = place if place.path.startswith(".") else base
         return _claim(context, of, write, f"one {words} for all instances and all requests")
-    if one.op in ATTRIBUTE_OPS and context.resolver.classes(place):
+    if one.op in ATTRIBUTE_OPS and context.resolver.values.classes(place):
         return _claim(context, place, write, "one object for all instances and all requests")
     return None
 
@@ -73,7 +73,7 @@ def _made_per_request(context: Context, place: Place) -> bool:
 
 def _known(context: Context, place: Place) -> bool:
     """Whether the class body itself makes the object, out of classes of the program."""
-    return bool(context.resolver.classes(place))
+    return bool(context.resolver.values.classes(place))
 
 
 def _claim(context: Context, place: Place, write: SharedWrite, what: str) -> Claim:

@@ -46,7 +46,7 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
     if place.kind != "V":
         return None
     base = place._replace(path="", receiver=None)
-    outside = context.resolver.outside(base)
+    outside = context.resolver.values.outside(base)
     if not outside:
         return None
     first = place.path[1:].partition(".")[0].partition("[")[0] if place.path.startswith(".") else ""

@@ -18,12 +18,13 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
     outer = context.program.functions[place.owner]
     if not _runs_once(context, place.owner, write.root):
         return None
-    kind = context.resolver.kind(place._replace(path="", receiver=None))
+    base = place._replace(path="", receiver=None)
+    kind = context.resolver.values.kind(base)
     if one.op in CONTENT_OPS and not place.path and not kind:
         return None
     if one.op == "iadd" or (one.op == "call" and place.path and one.how not in CERTAIN_MUTATORS):
         return None
-    if one.op in ATTRIBUTE_OPS and not context.resolver.values(place._replace(path="", receiver=None)):
+    if one.op in ATTRIBUTE_OPS and not context.resolver.values.made_from(base):
         return None
     if place.name in outer.facts.params:
         return None

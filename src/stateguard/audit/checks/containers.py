@@ -34,9 +34,9 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
     base = place._replace(path="", receiver=None)
     if is_request_local(context, base):
         return None
-    kind = context.resolver.kind(base)
-    outside = context.resolver.outside(base)
-    if one.op == "call" and not place.path and context.resolver.classes(base):
+    kind = context.resolver.values.kind(base)
+    outside = context.resolver.values.outside(base)
+    if one.op == "call" and not place.path and context.resolver.values.classes(base):
         return None  # a container class of the program: its own methods say what changes
     if not kind:
         if place.owner not in context.program.modules or first_binding(context, base) is None:

@@ -57,7 +57,7 @@ def declared(context: Context, claimed: set[str]) -> Iterator[Declared]:
             if f"{module.name}.{name}" in claimed or not any(r.endswith(")") for b in rows for r in b.refs):
                 continue
             place = Place("V", module.name, name)
-            outside = context.resolver.outside(place)
+            outside = context.resolver.values.outside(place)
             if not any(o in ("contextvars.ContextVar", "ContextVar") for o in outside):
                 continue
             kind = _default(context, module.name, name)

@@ -41,11 +41,11 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
     if ".*" in place.path or (one.key == "*" and one.ref[0] == "p"):
         return None  # an attribute by a computed name; a ``__setattr__`` that passes everything on
     base = place._replace(path="", receiver=None)
-    outside = context.resolver.outside(base)
+    outside = context.resolver.values.outside(base)
     if is_request_local(context, base) or any(o.startswith(_NOT_SHARED) for o in outside):
         return None
-    known = bool(context.resolver.classes(base))
-    kind = context.resolver.kind(place) if place.path else ""
+    known = bool(context.resolver.values.classes(base))
+    kind = context.resolver.values.kind(place) if place.path else ""
     if one.op == "call" and one.how not in CERTAIN_MUTATORS and not kind:
         return None
     if one.op == "iadd" and not kind:
@@ -71,7 +71,7 @@ def _is_number(context: Context, place: Place, name: str) -> bool:
     """Whether the attribute starts as a number: sums of numbers are statistics."""
     refs = [
         ref
-        for klass in context.resolver.classes(place)
+        for klass in context.resolver.values.classes(place)
         for _, facts in context.program.mro(klass.owner, klass.name)
         for method, ref, _ in facts.assigned.get(name, ())
         if method.endswith("__init__")
@@ -115,7 +115,7 @@ def _singletons(context: Context) -> dict[tuple[str, str], Place]:
     for module in context.program.modules.values():
         for name in module.bindings:
             place = Place("V", module.name, name)
-            for klass in context.resolver.classes(place):
+            for klass in context.resolver.values.classes(place):
                 where = made.get((klass.owner, klass.name), [])
                 if len(where) == 1 and where[0].endswith("<module>"):
                     found.setdefault((klass.owner, klass.name), place)

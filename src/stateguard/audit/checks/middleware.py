@@ -45,7 +45,7 @@ def claim(context: Context, write: SharedWrite) -> Claim | None:
     if place.kind not in "VL":
         return None
     base = place._replace(path="", receiver=None)
-    if not any(o.rpartition(".")[2] in _APPLICATIONS for o in context.resolver.outside(base)):
+    if not any(o.rpartition(".")[2] in _APPLICATIONS for o in context.resolver.values.outside(base)):
         return None
     if not (place.path or one.op in ATTRIBUTE_OPS or one.op == "item"):
         return None

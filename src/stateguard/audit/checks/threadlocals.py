@@ -12,11 +12,11 @@ _LOCALS = ("threading.local", "_thread._local", "_threading_local.local")
 def is_thread_local(context: Context, place: Place) -> bool:
     """Whether the module variable is a ``threading.local`` or an instance of a subclass of it."""
     base = place._replace(path="", receiver=None)
-    if any(o in _LOCALS for o in context.resolver.outside(base)):
+    if any(o in _LOCALS for o in context.resolver.values.outside(base)):
         return True
     return any(
         set(context.program.external_bases(k.owner, k.name)) & set(_LOCALS)
-        for k in context.resolver.classes(base)
+        for k in context.resolver.values.classes(base)
     )
 
 
