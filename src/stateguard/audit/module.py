@@ -8,7 +8,8 @@ import warnings
 
 from stateguard.audit.comments import suppressions
 from stateguard.audit.facts import MODULE_BODY, FunctionFacts, ModuleFacts
-from stateguard.audit.walk.statements import ScopeReader
+from stateguard.audit.walk.statements import read_all
+from stateguard.audit.walk.walker import Walker
 
 WALK_RECURSION_LIMIT = 40_000
 """Python-level recursion allowed while walking. CPython 3.11+ keeps these frames on the heap; the parser
@@ -65,12 +66,11 @@ def _walk(tree: ast.Module, facts: ModuleFacts) -> None:
     body = FunctionFacts(MODULE_BODY, 1)
     facts.functions[MODULE_BODY] = body
     package = facts.name if facts.is_package else facts.name.rpartition(".")[0]
-    reader = ScopeReader("module", facts, package, body)
+    scope = Walker("module", facts, package, body)
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, WALK_RECURSION_LIMIT))
     try:
-        reader.read(tree.body)
-        reader.run_deferred()
+        read_all(scope, tree.body)
     except RecursionError:
         facts.error = "is nested too deeply to be followed"
         facts.error_line = 1

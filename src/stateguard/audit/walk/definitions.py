@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stateguard.audit.facts import ClassFacts, Decorator, Default, FunctionFacts, Refs
 from stateguard.audit.walk.movable import repair_of_default
 from stateguard.audit.walk.names import container_kind
-from stateguard.audit.walk.table import evaluate
+from stateguard.audit.walk.table import evaluate, read
 from stateguard.audit.walk.walker import Walker
-
-if TYPE_CHECKING:
-    from stateguard.audit.walk.statements import ScopeReader
 
 _WRAPPERS = {"Optional", "Annotated", "ClassVar", "Final", "Awaitable", "Coroutine", "Type", "type"}
 
@@ -55,7 +52,7 @@ def is_class_variable(node: ast.AST) -> bool:
     return isinstance(node, ast.Name) and node.id == "ClassVar"
 
 
-def define_function(w: ScopeReader, node: Any) -> None:
+def define_function(w: Walker, node: Any) -> None:
     """Record a function; its body is read when the enclosing scope is done."""
     name = node.name
     qual = unique(w, w.prefix + name)
@@ -103,18 +100,18 @@ def define_lambda(w: Walker, node: ast.Lambda) -> Refs:
 
 
 def _read_function(w: Walker, fn: FunctionFacts, qual: str, body: list[Any]) -> None:
-    reader = w.__class__("function", w.module, w.package, fn, w, None, qual + ".")
+    reader = Walker("function", w.module, w.package, fn, w, None, qual + ".")
     for name in fn.params:
         reader.env[name] = ("p:" + name,)
     own = fn.self_name
     for name in fn.params:
         if name != own:
             reader.taint[name] = (name,)
-    reader.read(body)  # type: ignore[attr-defined]
+    read(reader, body)
     reader.run_deferred()
 
 
-def define_class(w: ScopeReader, node: Any) -> None:
+def define_class(w: Walker, node: Any) -> None:
     """Record a class and read its body now: it runs where it stands."""
     qual = unique(w, w.prefix + node.name, classes=True)
     facts = ClassFacts(qual, node.lineno, node.col_offset, w.fn.qual)
@@ -130,8 +127,8 @@ def define_class(w: ScopeReader, node: Any) -> None:
         w.bind(node.name, ("d:" + qual,), (), node.lineno)
     elif w.kind == "class":
         w.env[node.name] = ("d:" + qual,)
-    reader = w.__class__("class", w.module, w.package, w.fn, w, facts, qual + ".")
-    reader.read(node.body)
+    reader = Walker("class", w.module, w.package, w.fn, w, facts, qual + ".")
+    read(reader, node.body)
     _root(w).deferred.extend(reader.deferred)
 
 

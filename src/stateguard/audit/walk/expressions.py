@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from stateguard.audit.facts import Refs
+from stateguard.audit.walk.definitions import define_lambda
 from stateguard.audit.walk.holders import ANY, constant_key, hold, is_holder, member, with_member
 from stateguard.audit.walk.table import (
     BOOL,
@@ -19,6 +20,7 @@ from stateguard.audit.walk.table import (
     evaluate,
     visit_all,
 )
+from stateguard.audit.walk.targets import assign
 from stateguard.audit.walk.walker import UNKNOWN, Walker, attribute, item, join, shallow
 
 
@@ -146,7 +148,7 @@ def _comprehension(kind: str) -> Callable[[Walker, Any], Refs]:
         for one in node.generators:
             mark = len(w.reads)
             refs = evaluate(w, one.iter)
-            w.assign(one.target, iterated(w, refs), w.taint_since(mark))
+            assign(w, one.target, iterated(w, refs), w.taint_since(mark))
             visit_all(w, one.ifs)
         if kind == "dict":
             evaluate(w, node.key)
@@ -191,7 +193,7 @@ def iterated(w: Walker, refs: Refs) -> Refs:
 
 
 def _lambda(w: Walker, node: Any) -> Refs:
-    return w.define_lambda(node)
+    return define_lambda(w, node)
 
 
 def _await(w: Walker, node: Any) -> Refs:
@@ -209,7 +211,7 @@ def _yield(w: Walker, node: Any) -> Refs:
 def _named(w: Walker, node: Any) -> Refs:
     mark = len(w.reads)
     refs = evaluate(w, node.value)
-    w.assign(node.target, refs, w.taint_since(mark))
+    assign(w, node.target, refs, w.taint_since(mark))
     return refs
 
 

@@ -1,167 +1,36 @@
-"""Statements: assignments and their targets, branches, loops, ``try``, ``with``."""
+"""Statements: assignments, branches, loops, ``try``, ``with``."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
 from typing import Any
 
-from stateguard.audit.facts import Binding, Refs
 from stateguard.audit.walk import definitions, imports
 from stateguard.audit.walk.calls import key_text
 from stateguard.audit.walk.expressions import iterated
 from stateguard.audit.walk.guards import missing
-from stateguard.audit.walk.holders import is_holder, member
-from stateguard.audit.walk.names import ANNOTATION_KINDS, CLASS_VARIABLE, container_kind, is_lock
+from stateguard.audit.walk.names import CLASS_VARIABLE, is_lock
 from stateguard.audit.walk.patterns import bind_pattern
-from stateguard.audit.walk.table import evaluate, visit_all
-from stateguard.audit.walk.walker import UNKNOWN, Walker, item, join, normal
+from stateguard.audit.walk.table import STATEMENTS, evaluate, read, visit_all
+from stateguard.audit.walk.targets import assign, bind_class, bind_module
+from stateguard.audit.walk.walker import UNKNOWN, Walker, join, normal
 
 _JUMPS = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 _MISSING_ERRORS = {"KeyError", "AttributeError", "LookupError", "NameError", "IndexError", "Exception"}
 
 
-class ScopeReader(Walker):
-    """A walker that reads statements."""
-
-    __slots__ = ()
-
-    def read(self, body: list[Any]) -> bool:
-        """Read a block. True when control cannot come out at its end."""
-        depth = len(self.guards)
-        ended = False
-        for node in body:
-            handler = STATEMENTS.get(node.__class__)
-            if handler is not None:
-                ended = bool(handler(self, node)) or ended
-        del self.guards[depth:]
-        return ended
-
-    def define_lambda(self, node: ast.Lambda) -> Refs:
-        """Record a lambda as a function of its own."""
-        return definitions.define_lambda(self, node)
-
-    def assign(self, target: Any, refs: Refs, taint: Refs, node: ast.AST | None = None) -> None:
-        """Bind a target: a local, a global, an attribute, an item, or several of these."""
-        kind = target.__class__
-        if kind is ast.Name:
-            self._assign_name(target, refs, taint, node or target)
-        elif kind is ast.Attribute:
-            base = evaluate(self, target.value)
-            self._note_own_attribute(base, target.attr, refs, target.lineno)
-            flags = self._arithmetic_flag(refs, tuple(f"{r}.{target.attr}" for r in base))
-            self.write("attr", base, node or target, key=target.attr, value=refs, taint=taint, flags=flags)
-        elif kind is ast.Subscript:
-            base = evaluate(self, target.value)
-            mark = len(self.reads)
-            evaluate(self, target.slice)
-            flags = self._arithmetic_flag(refs, item(base))
-            if len(self.reads) > mark:
-                flags += "k"
-            key = key_text(target.slice)
-            self.write("item", base, node or target, key=key, value=refs, taint=taint, flags=flags)
-        elif kind is ast.Tuple or kind is ast.List:
-            parts = self._parts(target, refs, node)
-            for one, part in zip(target.elts, parts, strict=True):
-                self.assign(one, part, taint, node if one.__class__ not in (ast.Tuple, ast.List) else None)
-        elif kind is ast.Starred:
-            self.assign(target.value, UNKNOWN, taint, node)
-
-    def _parts(self, target: Any, refs: Refs, node: Any) -> list[Refs]:
-        """What each target of ``a, b = ...`` is given."""
-        count = len(target.elts)
-        if refs and refs[0][-1] == "#":
-            pair = tuple(r[:-1] for r in refs if r[-1] == "#")
-            return [pair if index == 1 else UNKNOWN for index in range(count)]
-        value = getattr(node, "value", None)
-        pairs = value.elts if isinstance(value, (ast.Tuple, ast.List)) else ()
-        starred = any(one.__class__ is ast.Starred for one in (*target.elts, *pairs))
-        if len(pairs) == count and not starred:
-            held = any(is_holder(r) for r in refs)
-            return [
-                (member(self, refs, str(index)) if held else ()) or self._part(one)
-                for index, one in enumerate(pairs)
-            ]
-        if starred or pairs:
-            return [UNKNOWN] * count
-        return [item(refs, "![]")] * count
-
-    def _part(self, node: ast.AST) -> Refs:
-        # ``a, b = X, Y``: the right side has been evaluated; a plain name can be looked at again.
-        if isinstance(node, ast.Name):
-            return self.name(node.id)
-        if isinstance(node, ast.Constant):
-            return ("k:none",) if node.value is None else ("k:other",)
-        return UNKNOWN
-
-    def _assign_name(self, target: Any, refs: Refs, taint: Refs, node: Any) -> None:
-        name = target.id
-        if refs and refs[0][-1] == "#":
-            refs = UNKNOWN
-        if name in self.global_names:
-            flags = self._arithmetic_flag(refs, ("g:" + name,))
-            self.write("bind", ("g:" + name,), node, value=refs, taint=taint, flags=flags)
-        elif name in self.nonlocal_names:
-            ref = (self.nonlocal_names[name],)
-            self.write("bind", ref, node, value=refs, taint=taint, flags=self._arithmetic_flag(refs, ref))
-        elif self.kind == "function":
-            self.bind(name, refs, taint, target.lineno)
-        elif self.kind == "module":
-            self._bind_module(name, target, refs, "", _alone(node, target))
-        else:
-            self.env[name] = refs
-            self._bind_class(name, target, refs, "", _alone(node, target))
-
-    def _bind_module(self, name: str, target: Any, refs: Refs, annotation: str, alone: bool) -> None:
-        elements = tuple(dict.fromkeys(self.elements or ()))[:16]
-        kind = container_kind(refs) or (ANNOTATION_KINDS.get(annotation, "") if refs != ("k:none",) else "")
-        binding = Binding(target.lineno, target.col_offset, refs, elements, kind, annotation, alone)
-        self.module.bindings.setdefault(name, []).append(binding)
-
-    def _bind_class(self, name: str, target: Any, refs: Refs, annotation: str, alone: bool) -> None:
-        if self.class_facts is not None:
-            elements = tuple(dict.fromkeys(self.elements or ()))[:16]
-            kind = container_kind(refs)
-            binding = Binding(target.lineno, target.col_offset, refs, elements, kind, annotation, alone)
-            self.class_facts.attrs.setdefault(name, []).append(binding)
-
-    def _note_own_attribute(self, base: Refs, name: str, refs: Refs, line: int) -> None:
-        params = self.fn.params
-        if self.fn.owner and params and base == ("p:" + params[0],):
-            owner = self.module.classes.get(self.fn.owner)
-            if owner is not None:
-                rows = owner.assigned.setdefault(name, [])
-                if len(rows) < 8:
-                    rows.extend((self.fn.qual, ref, line) for ref in refs)
-
-    @staticmethod
-    def _arithmetic_flag(refs: Refs, targets: Refs) -> str:
-        """``c`` for ``X = X + 1``, a counter; ``o`` for ``X = X or make()``, created when missing."""
-        for ref in refs:
-            if ref[-1] == "+":
-                if normal(ref[:-1]) in targets:
-                    return "c"
-            elif len(refs) > 1 and normal(ref) in targets:
-                return "o"
-        return ""
-
-
-def _alone(node: Any, target: ast.AST) -> bool:
-    return isinstance(node, ast.Assign) and node.targets == [target]
-
-
-def _assign(w: ScopeReader, node: Any) -> None:
+def _assign(w: Walker, node: Any) -> None:
     mark = len(w.reads)
     if w.kind != "function":
         w.elements = []
     refs = evaluate(w, node.value)
     taint = w.taint_since(mark)
     for target in node.targets:
-        w.assign(target, refs, taint, node)
+        assign(w, target, refs, taint, node)
     w.elements = None
 
 
-def _annotated(w: ScopeReader, node: Any) -> None:
+def _annotated(w: Walker, node: Any) -> None:
     annotation = definitions.annotation_name(node.annotation)
     target = node.target
     simple = isinstance(target, ast.Name)
@@ -174,18 +43,18 @@ def _annotated(w: ScopeReader, node: Any) -> None:
         w.elements = []
     refs = evaluate(w, node.value)
     if w.kind == "module" and simple:
-        w._bind_module(target.id, target, refs, annotation, True)
+        bind_module(w, target.id, target, refs, annotation, True)
     elif w.kind == "class" and simple:
         w.env[target.id] = refs
         if definitions.is_class_variable(node.annotation):
             annotation = CLASS_VARIABLE + annotation
-        w._bind_class(target.id, target, refs, annotation, True)
+        bind_class(w, target.id, target, refs, annotation, True)
     else:
-        w.assign(target, refs, w.taint_since(mark), node)
+        assign(w, target, refs, w.taint_since(mark), node)
     w.elements = None
 
 
-def _augmented(w: ScopeReader, node: Any) -> None:
+def _augmented(w: Walker, node: Any) -> None:
     mark = len(w.reads)
     value = evaluate(w, node.value)
     taint = w.taint_since(mark)
@@ -223,7 +92,7 @@ def _is_number(node: ast.AST) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "len"
 
 
-def _delete(w: ScopeReader, node: Any) -> None:
+def _delete(w: Walker, node: Any) -> None:
     for target in node.targets:
         if isinstance(target, ast.Subscript):
             base = evaluate(w, target.value)
@@ -237,12 +106,12 @@ def _delete(w: ScopeReader, node: Any) -> None:
             w.env.pop(target.id, None)
 
 
-def _expr(w: ScopeReader, node: Any) -> None:
+def _expr(w: Walker, node: Any) -> None:
     if node.value.__class__ is not ast.Constant:
         evaluate(w, node.value)
 
 
-def _return(w: ScopeReader, node: Any) -> bool:
+def _return(w: Walker, node: Any) -> bool:
     if node.value is not None:
         refs = evaluate(w, node.value)
         returns = w.fn.returns
@@ -252,16 +121,16 @@ def _return(w: ScopeReader, node: Any) -> bool:
     return True
 
 
-def _raise(w: ScopeReader, node: Any) -> bool:
+def _raise(w: Walker, node: Any) -> bool:
     visit_all(w, [node.exc, node.cause])
     return True
 
 
-def _jump(w: ScopeReader, node: Any) -> bool:
+def _jump(w: Walker, node: Any) -> bool:
     return True
 
 
-def _if(w: ScopeReader, node: Any) -> bool:
+def _if(w: Walker, node: Any) -> bool:
     if w.kind == "module" and _is_main(node.test):
         w.module.has_main = True
     evaluate(w, node.test)
@@ -269,14 +138,14 @@ def _if(w: ScopeReader, node: Any) -> bool:
     env, taint = w.fork()
     depth = len(w.guards)
     w.guards.extend(when_true)
-    body_ends = w.read(node.body)
+    body_ends = read(w, node.body)
     del w.guards[depth:]
     after_body = (w.env, w.taint)
     w.env, w.taint = env, taint
     else_ends = False
     if node.orelse:
         w.guards.extend(when_false)
-        else_ends = w.read(node.orelse)
+        else_ends = read(w, node.orelse)
         del w.guards[depth:]
     if else_ends and not body_ends:
         w.env, w.taint = after_body
@@ -294,30 +163,30 @@ def _is_main(test: ast.AST) -> bool:
     return isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) and test.left.id == "__name__"
 
 
-def _for(w: ScopeReader, node: Any) -> None:
+def _for(w: Walker, node: Any) -> None:
     mark = len(w.reads)
     refs = evaluate(w, node.iter)
     env, taint = w.fork()
-    w.assign(node.target, iterated(w, refs), w.taint_since(mark))
-    w.read(node.body)
+    assign(w, node.target, iterated(w, refs), w.taint_since(mark))
+    read(w, node.body)
     w.merge(env, taint)
     if node.orelse:
-        w.read(node.orelse)
+        read(w, node.orelse)
 
 
-def _while(w: ScopeReader, node: Any) -> None:
+def _while(w: Walker, node: Any) -> None:
     evaluate(w, node.test)
     env, taint = w.fork()
-    w.read(node.body)
+    read(w, node.body)
     w.merge(env, taint)
     if node.orelse:
-        w.read(node.orelse)
+        read(w, node.orelse)
 
 
-def _try(w: ScopeReader, node: Any) -> bool:
+def _try(w: Walker, node: Any) -> bool:
     env, taint = w.fork()
     outer_loads, w.loads = w.loads, []
-    ends = w.read(node.body)
+    ends = read(w, node.body)
     loads, w.loads = w.loads, outer_loads
     if outer_loads is not None:
         outer_loads.extend(loads)
@@ -334,7 +203,7 @@ def _try(w: ScopeReader, node: Any) -> bool:
             w.taint.pop(handler.name, None)
         if _catches_missing(handler.type):
             w.guards.extend(normal(r) for r in loads if r[0] not in "nk?")
-        handler_ends = w.read(handler.body)
+        handler_ends = read(w, handler.body)
         del w.guards[depth:]
         if not handler_ends:
             results.append((w.env, w.taint))
@@ -347,8 +216,8 @@ def _try(w: ScopeReader, node: Any) -> bool:
     for one in results:
         w.merge(*one)
     if node.orelse:
-        ends = w.read(node.orelse) or ends
-    final_ends = w.read(node.finalbody) if node.finalbody else False
+        ends = read(w, node.orelse) or ends
+    final_ends = read(w, node.finalbody) if node.finalbody else False
     return final_ends or (ends and not results and all(_block_jumps(h.body) for h in node.handlers))
 
 
@@ -363,7 +232,7 @@ def _catches_missing(node: ast.AST | None) -> bool:
     return any(isinstance(n, ast.Name) and n.id in _MISSING_ERRORS for n in names)
 
 
-def _with(w: ScopeReader, node: Any) -> bool:
+def _with(w: Walker, node: Any) -> bool:
     outer = w.lock
     for one in node.items:
         mark = len(w.reads)
@@ -374,13 +243,13 @@ def _with(w: ScopeReader, node: Any) -> bool:
             if is_lock(last):
                 w.lock = last
         if one.optional_vars is not None:
-            w.assign(one.optional_vars, refs, w.taint_since(mark))
-    ends = w.read(node.body)
+            assign(w, one.optional_vars, refs, w.taint_since(mark))
+    ends = read(w, node.body)
     w.lock = outer
     return ends
 
 
-def _match(w: ScopeReader, node: Any) -> None:
+def _match(w: Walker, node: Any) -> None:
     mark = len(w.reads)
     subject = evaluate(w, node.subject)
     taint = w.taint_since(mark)
@@ -391,19 +260,19 @@ def _match(w: ScopeReader, node: Any) -> None:
         bind_pattern(w, case.pattern, subject, taint, node.lineno)
         if case.guard is not None:
             evaluate(w, case.guard)
-        if not w.read(case.body):
+        if not read(w, case.body):
             w.merge(*before)
         else:
             w.env, w.taint = before
 
 
-def _global(w: ScopeReader, node: Any) -> None:
+def _global(w: Walker, node: Any) -> None:
     w.global_names = set(w.global_names) | set(node.names)
     for name in node.names:
         w.env.pop(name, None)
 
 
-def _nonlocal(w: ScopeReader, node: Any) -> None:
+def _nonlocal(w: Walker, node: Any) -> None:
     for name in node.names:
         scope = w.parent
         while scope is not None:
@@ -414,35 +283,43 @@ def _nonlocal(w: ScopeReader, node: Any) -> None:
             scope = scope.parent
 
 
-def _assert(w: ScopeReader, node: Any) -> None:
+def _assert(w: Walker, node: Any) -> None:
     evaluate(w, node.test)
 
 
-STATEMENTS: dict[type, Callable[[ScopeReader, Any], object]] = {
-    ast.Assign: _assign,
-    ast.AnnAssign: _annotated,
-    ast.AugAssign: _augmented,
-    ast.Delete: _delete,
-    ast.Expr: _expr,
-    ast.Return: _return,
-    ast.Raise: _raise,
-    ast.Continue: _jump,
-    ast.Break: _jump,
-    ast.If: _if,
-    ast.For: _for,
-    ast.AsyncFor: _for,
-    ast.While: _while,
-    ast.Try: _try,
-    ast.TryStar: _try,
-    ast.With: _with,
-    ast.AsyncWith: _with,
-    ast.Match: _match,
-    ast.Global: _global,
-    ast.Nonlocal: _nonlocal,
-    ast.Assert: _assert,
-    ast.Import: imports.record_import,
-    ast.ImportFrom: imports.record_import_from,
-    ast.FunctionDef: definitions.define_function,
-    ast.AsyncFunctionDef: definitions.define_function,
-    ast.ClassDef: definitions.define_class,
-}
+def read_all(w: Walker, body: list[Any]) -> None:
+    """Read all statements of a module, then the bodies of its functions."""
+    read(w, body)
+    w.run_deferred()
+
+
+STATEMENTS.update(
+    {
+        ast.Assign: _assign,
+        ast.AnnAssign: _annotated,
+        ast.AugAssign: _augmented,
+        ast.Delete: _delete,
+        ast.Expr: _expr,
+        ast.Return: _return,
+        ast.Raise: _raise,
+        ast.Continue: _jump,
+        ast.Break: _jump,
+        ast.If: _if,
+        ast.For: _for,
+        ast.AsyncFor: _for,
+        ast.While: _while,
+        ast.Try: _try,
+        ast.TryStar: _try,
+        ast.With: _with,
+        ast.AsyncWith: _with,
+        ast.Match: _match,
+        ast.Global: _global,
+        ast.Nonlocal: _nonlocal,
+        ast.Assert: _assert,
+        ast.Import: imports.record_import,
+        ast.ImportFrom: imports.record_import_from,
+        ast.FunctionDef: definitions.define_function,
+        ast.AsyncFunctionDef: definitions.define_function,
+        ast.ClassDef: definitions.define_class,
+    }
+)

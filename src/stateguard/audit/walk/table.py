@@ -1,4 +1,7 @@
-"""Which function reads which kind of expression; :mod:`expressions` and :mod:`calls` fill the table."""
+"""Which function reads which kind of node.
+
+:mod:`expressions`, :mod:`calls` and :mod:`statements` fill the tables.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,10 @@ CONSTANTS: dict[type, Refs] = {
 }
 
 TABLE: dict[type, Callable[[Walker, Any], Refs]] = {}
+"""Expressions: each function says what its node refers to."""
+
+STATEMENTS: dict[type, Callable[[Walker, Any], object]] = {}
+"""Statements: each function says whether control can not come out at the end of its node."""
 
 
 def evaluate(w: Walker, node: ast.AST) -> Refs:
@@ -39,3 +46,15 @@ def visit_all(w: Walker, nodes: list[Any]) -> None:
     for node in nodes:
         if node is not None:
             TABLE[node.__class__](w, node)
+
+
+def read(w: Walker, body: list[Any]) -> bool:
+    """Read a block. True when control cannot come out at its end."""
+    depth = len(w.guards)
+    ended = False
+    for node in body:
+        handler = STATEMENTS.get(node.__class__)
+        if handler is not None:
+            ended = bool(handler(w, node)) or ended
+    del w.guards[depth:]
+    return ended

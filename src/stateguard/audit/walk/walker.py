@@ -19,6 +19,8 @@ MAX_REF = 160
 MAX_ALTERNATIVES = 6
 
 Env = dict[str, Refs]
+Placed = ast.stmt | ast.expr
+"""Nodes that know their line and column."""
 
 
 def join(first: Refs, second: Refs) -> Refs:
@@ -30,7 +32,7 @@ def join(first: Refs, second: Refs) -> Refs:
 
 
 class Walker:
-    """Reads one scope: a module, a class body or a function."""
+    """The walk through one scope: a module, a class body or a function."""
 
     __slots__ = (
         "class_facts",
@@ -133,7 +135,7 @@ class Walker:
         self,
         op: str,
         refs: Refs,
-        node: ast.AST,
+        node: Placed,
         how: str = "",
         key: str = "",
         value: Refs = (),
@@ -148,10 +150,10 @@ class Walker:
                 Write(
                     ref,
                     op,
-                    node.lineno,  # type: ignore[attr-defined]
-                    node.col_offset,  # type: ignore[attr-defined]
-                    node.end_lineno or 0,  # type: ignore[attr-defined]
-                    node.end_col_offset or 0,  # type: ignore[attr-defined]
+                    node.lineno,
+                    node.col_offset,
+                    node.end_lineno or 0,
+                    node.end_col_offset or 0,
                     how,
                     key,
                     value,
@@ -193,14 +195,14 @@ class Walker:
         callee: str,
         args: tuple[Refs, ...],
         kwargs: dict[str, Refs],
-        node: ast.AST,
+        node: Placed,
         text: str = "",
         methods: str = "",
         later: bool = False,
     ) -> str:
         """Record a call and return the reference to its result."""
         calls = self.fn.calls
-        line, column = node.lineno, node.col_offset  # type: ignore[attr-defined]
+        line, column = node.lineno, node.col_offset
         calls.append(Call(callee, args, kwargs, line, column, text, methods, self.lock, later))
         if len(callee) > MAX_REF:
             return "?"
@@ -212,16 +214,6 @@ class Walker:
         if len(reads) == mark:
             return ()
         return tuple(dict.fromkeys(reads[mark:]))
-
-    # -- what the reader of statements provides ---------------------------------------------------
-
-    def assign(self, target: ast.AST, refs: Refs, taint: Refs, node: ast.AST | None = None) -> None:
-        """Bind a target of an assignment, a loop or a comprehension."""
-        raise NotImplementedError
-
-    def define_lambda(self, node: ast.Lambda) -> Refs:
-        """Record a lambda as a function of its own."""
-        raise NotImplementedError
 
     # -- branches ----------------------------------------------------------------------------------
 
