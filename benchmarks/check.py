@@ -74,7 +74,7 @@ def containers_of(histories: Histories) -> list[Any]:
 def watch(histories: Histories) -> Watcher:
     """A watcher whose baseline is these histories, as a module's global."""
     module = types.ModuleType("benchmark_state")
-    module.HISTORIES = histories  # type: ignore[attr-defined]
+    module.HISTORIES = histories
     sys.modules[module.__name__] = module
     watcher = Watcher([module.__name__], process=False)
     watcher.start()

@@ -69,7 +69,7 @@ def throughput(seconds: float, guard: Guard) -> tuple[float, list[int]]:
 def measure(size: int, seconds: float, leaks: int) -> dict[str, float]:
     """One size."""
     module = types.ModuleType("benchmark_large")
-    module.HISTORIES = histories = chat_histories(size)  # type: ignore[attr-defined]
+    module.HISTORIES = histories = chat_histories(size)
     sys.modules[module.__name__] = module
     gc.collect()
     gc.freeze()

@@ -268,7 +268,7 @@ def _drive(app: App, url: str) -> tuple[float, dict[int, int]]:
 
         def ask(one: Ask) -> None:
             try:
-                status = client.request(one[0], one[1], **one[2]).status_code  # type: ignore[arg-type]
+                status = client.request(one[0], one[1], **one[2]).status_code
             except httpx.HTTPError:
                 status = 0
             with lock:

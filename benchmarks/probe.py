@@ -62,7 +62,7 @@ def probe(module: Any, entry: dict[str, Any], schedules: int) -> tuple[bool, int
 
     plan = Plan(templates=[parse(CHAT)])
     explorer = Explorer(module.app, plan, protocol="wsgi" if entry["threads"] else "asgi", guarded=False)
-    explorer._make_small = lambda script: None  # type: ignore[method-assign] # the others do not shrink, either
+    explorer._make_small = lambda script: None  # the others do not shrink, either
     result = explorer.run()
     return result.verdict == "LEAK", result.schedules
 

@@ -160,10 +160,10 @@ def flask_app(variant: str) -> flask.Flask:
 
     options = OPTIONS[variant]
     if variant == "variable":
-        app.wsgi_app = VariableWSGI(app.wsgi_app)  # type: ignore[method-assign]
+        app.wsgi_app = VariableWSGI(app.wsgi_app)
     if options:
         guard = Guard(**options)
-        app.wsgi_app = WSGIGuard(app.wsgi_app, guard=guard)  # type: ignore[method-assign]
+        app.wsgi_app = WSGIGuard(app.wsgi_app, guard=guard)
         if variant == "armed":
             keep_armed(guard)
     return app

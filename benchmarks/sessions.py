@@ -31,11 +31,9 @@ from stateguard.sessions import RedisStore, SessionStore, SQLiteStore
 from stateguard.sessions.checkout import Checkout
 from stateguard.sessions.policy import Terms
 from stateguard.sessions.steps import run
+from tests.redis_server import RedisServer
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from tests.redis_server import RedisServer  # noqa: E402
 
 WORKERS = 8
 CONVERSATIONS = 50
@@ -113,7 +111,7 @@ def run_workers(
 
     def start(name: str) -> subprocess.Popen[bytes]:
         arguments = [kind, target, str(folder / f"{kind}.{name}.log"), name, str(turns)]
-        return subprocess.Popen([sys.executable, __file__, "--worker", *arguments])
+        return subprocess.Popen([sys.executable, "-m", "benchmarks.sessions", "--worker", *arguments])
 
     def has_confirmed(name: str) -> bool:
         log = folder / f"{kind}.{name}.log"

@@ -35,7 +35,7 @@ CURRENT_USER: Customer | None = None
 
 app = Flask(__name__)
 guard = Guard(watch=["examples.chat_flask.leaking"])
-app.wsgi_app = StateGuardMiddleware(app.wsgi_app, guard=guard)  # type: ignore[method-assign]
+app.wsgi_app = StateGuardMiddleware(app.wsgi_app, guard=guard)
 
 
 @app.before_request

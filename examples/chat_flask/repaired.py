@@ -66,7 +66,7 @@ STORE = SQLiteStore(os.environ.get("CHAT_DB", "conversations.sqlite3"))
 
 app = Flask(__name__)
 guard = Guard(watch=["examples.chat_flask.repaired"])
-app.wsgi_app = StateGuardMiddleware(  # type: ignore[method-assign]
+app.wsgi_app = StateGuardMiddleware(
     app.wsgi_app, guard=guard, store=STORE, session_id=conversation_of, user_id=conversation_of
 )
 

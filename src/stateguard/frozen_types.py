@@ -14,10 +14,10 @@ HEAP_TYPE = 1 << 9
 
 def _refuse(name: str) -> Callable[..., NoReturn]:
     def method(self: object, *args: object, **kwargs: object) -> NoReturn:
+        kind = type(self).__mro__[1].__name__
         raise FreezeError(
-            f"{name}: this {type(self).__base__.__name__} was frozen, because all requests share it. "  # type: ignore[union-attr]
-            f"Make a changed copy ({type(self).__base__.__name__}(frozen)), or keep per-request data in a "  # type: ignore[union-attr]
-            "session, scoped() or a store"
+            f"{name}: this {kind} was frozen, because all requests share it. Make a changed copy "
+            f"({kind}(frozen)), or keep per-request data in a session, scoped() or a store"
         )
 
     return method
@@ -34,7 +34,7 @@ class FrozenList(list[Any]):
 
     __slots__ = ()
 
-    def __hash__(self) -> int:  # type: ignore[override]
+    def __hash__(self) -> int:  # type: ignore[override]  # unlike what it was, it can be hashed
         return hash(tuple(self))
 
     def __copy__(self) -> FrozenList:
@@ -58,7 +58,7 @@ class FrozenDict(dict[Any, Any]):
 
     __slots__ = ()
 
-    def __hash__(self) -> int:  # type: ignore[override]
+    def __hash__(self) -> int:  # type: ignore[override]  # unlike what it was, it can be hashed
         return hash(frozenset(self.items()))
 
     def __copy__(self) -> FrozenDict:

@@ -1,13 +1,12 @@
-"""The catalogue of rules: one list for what the guard sees at runtime and what the audit reads in the source.
+"""The catalogue of the audit's rules.
 
-``SG0xx`` is for runtime leaks, ``SG1xx`` for the audit. A code is never reused. The rule pages under
-``docs/rules/`` are generated from this catalogue, and the examples are executed by the tests.
+A code is never reused. The pages under ``docs/rules/`` are generated from this catalogue, and the tests audit
+its examples: the leaking ones are found, the repaired ones are not.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 DOCUMENTATION = "https://stateguard.readthedocs.io/rules"
 
@@ -27,7 +26,6 @@ class Rule:
     repaired: str
     fix: str
     ignore: str
-    layer: Literal["runtime", "static"] = "static"
     default: bool = True
 
     @property
@@ -36,9 +34,20 @@ class Rule:
         return f"{DOCUMENTATION}/{self.code}/"
 
 
-def _rule(code: str, name: str, summary: str, default: bool = True, **text: str) -> Rule:
-    body = {key: value.strip("\n") for key, value in text.items()}
-    return Rule(code, name, summary, default=default, **body)  # type: ignore[arg-type]
+def _rule(
+    code: str,
+    name: str,
+    summary: str,
+    *,
+    why: str,
+    leaking: str,
+    repaired: str,
+    fix: str,
+    ignore: str,
+    default: bool = True,
+) -> Rule:
+    why, leaking, repaired, ignore = (text.strip("\n") for text in (why, leaking, repaired, ignore))
+    return Rule(code, name, summary, why, leaking, repaired, fix, ignore, default)
 
 
 _CATALOGUE: tuple[Rule, ...] = (

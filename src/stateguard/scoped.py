@@ -92,7 +92,7 @@ class _Proxy(metaclass=_ProxyMeta):
     _scoped_seen: Any
     _scoped_kind: type | None = None
 
-    @property  # type: ignore[misc]
+    @property  # type: ignore[misc]  # mypy knows no computed __class__
     def __class__(self) -> type:
         scope = current_scope()
         kind = self._scoped_kind if scope is None else type(_value(self))

@@ -144,7 +144,7 @@ class Judge:
 
     def _written_outside(self, root: str) -> bool:
         threads = self._outside.get(root)
-        return bool(threads) and not threads.isdisjoint(sys._current_frames())  # type: ignore[union-attr]
+        return threads is not None and not threads.isdisjoint(sys._current_frames())
 
     def _threads_in_watched_code(self, ours: frozenset[int]) -> frozenset[int]:
         me = get_ident()

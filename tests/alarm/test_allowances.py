@@ -31,7 +31,7 @@ def _clean() -> Iterator[None]:
 
 
 def _guard(**options: object) -> Guard:
-    return Guard(watch=["tests.alarm.state"], process=False, **options)  # type: ignore[arg-type]
+    return Guard(watch=["tests.alarm.state"], process=False, **options)
 
 
 def test_exemptions_in_pyproject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -214,7 +214,7 @@ def test_a_place_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> No
     with pytest.raises(ConfigError, match="report_to"):
         Guard(watch=["tests.alarm.state"], report_to="kafka://somewhere")
     with pytest.raises(ConfigError, match="sinks"):
-        Guard(watch=["tests.alarm.state"], sinks=[object()])  # type: ignore[list-item]
+        Guard(watch=["tests.alarm.state"], sinks=[object()])
 
 
 @pytest.mark.timeout(110)

@@ -160,7 +160,7 @@ def test_forked_processes_send_for_themselves(redis_url: str) -> None:
 )
 def test_addresses_that_cannot_be_one_are_refused_without_showing_secrets(report_to: object) -> None:
     with pytest.raises(ConfigError) as caught:
-        Guard(watch=["tests.alarm.state"], report_to=report_to)  # type: ignore[arg-type]
+        Guard(watch=["tests.alarm.state"], report_to=report_to)
     assert "secret" not in str(caught.value)
 
 

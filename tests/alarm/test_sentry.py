@@ -32,7 +32,7 @@ class _Endpoint(BaseHTTPRequestHandler):
         lines = body.split(b"\n")
         for head, payload in zip(lines[1::2], lines[2::2], strict=False):
             if json.loads(head)["type"] == "event":
-                self.server.events.append(json.loads(payload))  # type: ignore[attr-defined]
+                self.server.events.append(json.loads(payload))
         self.send_response(200)
         self.end_headers()
         self.wfile.write(b"{}")
@@ -45,7 +45,7 @@ class _Endpoint(BaseHTTPRequestHandler):
 def events() -> Iterator[list[dict[str, Any]]]:
     """What the SDK has sent; complete after ``sentry_sdk.flush``."""
     with HTTPServer(("127.0.0.1", 0), _Endpoint) as server:
-        server.events = []  # type: ignore[attr-defined]
+        server.events = []
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         sentry_sdk.init(
@@ -55,7 +55,7 @@ def events() -> Iterator[list[dict[str, Any]]]:
             default_integrations=False,
             auto_enabling_integrations=False,
         )
-        yield server.events  # type: ignore[attr-defined]
+        yield server.events
         sentry_sdk.get_client().close(timeout=2)
         sentry_sdk.init(None, default_integrations=False, auto_enabling_integrations=False)
         server.shutdown()

@@ -1,15 +1,12 @@
-"""Run by test_gevent: greenlets serve overlapping requests, each write must be exact."""
+"""Run by test_gevent, patched: greenlets serve overlapping requests, each write must be exact."""
 
+import sys
+
+import gevent
 from gevent import monkey
 
-monkey.patch_all()
-
-import sys  # noqa: E402
-
-import gevent  # noqa: E402
-
-from tests.attribution import shared  # noqa: E402
-from tests.attribution.driver import exact, guarding, innocents  # noqa: E402
+from tests.attribution import shared
+from tests.attribution.driver import exact, guarding, innocents
 
 
 def main() -> int:
@@ -29,6 +26,7 @@ def main() -> int:
             jobs.append(gevent.spawn(wrapped, environ, lambda *a: None))
         gevent.joinall(jobs, raise_error=True)
         print(len(guard.leaks), len(exact(guard.leaks)), innocents(guard.leaks))
+        assert monkey.is_module_patched("threading")
         return 0 if len(exact(guard.leaks)) == len(guard.leaks) == 5 and not innocents(guard.leaks) else 1
 
 

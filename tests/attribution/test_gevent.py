@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_greenlets_are_attributed_exactly() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.attribution.gevent_program"],
+        [sys.executable, "-m", "gevent.monkey", "--module", "tests.attribution.gevent_program"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

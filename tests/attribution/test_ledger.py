@@ -13,7 +13,7 @@ from stateguard.attribution.request import GuardedRequest
 
 
 def request_named(name: str) -> GuardedRequest:
-    return GuardedRequest(name, lambda: None, None, None, None)  # type: ignore[arg-type,return-value]
+    return GuardedRequest(name, lambda: None, None, None, None)
 
 
 class Worker:

@@ -38,11 +38,11 @@ def test_the_ledger_knows_who_runs() -> None:
         engine.turn.lock = LetGoByAnother(engine.turn)
         with guard.request("one") as request:
             guard.end(request)
-            shared.rebind(object())  # type: ignore[arg-type]  # nobody's: the next look discards it
+            shared.rebind(object())  # nobody's: the next look discards it
             guard.begin(request)
             assert engine.ledger.holds(request)
             shared.append("one")
-            shared.rebind(None)  # type: ignore[arg-type]
+            shared.rebind(None)
         assert not engine.ledger.here()
         assert [leak.request.path for leak in exact(guard.leaks) if leak.path.endswith(".LOG")] == [
             "warm",

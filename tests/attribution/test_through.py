@@ -48,9 +48,9 @@ def test_a_source_that_is_gone_is_no_obstacle(guard: Guard, monkeypatch: pytest.
     exec(compile(source, callers.__file__, "exec"), vars(callers))
     try:
         with guard.request("one"):
-            callers.anew("ann")  # type: ignore[attr-defined]
+            callers.anew("ann")
     finally:
-        del callers.anew  # type: ignore[attr-defined]
+        del callers.anew
     place = guard.leaks[-1].location
     assert place is not None
     assert (place.line, place.function, place.via) == (2, "anew", None)

@@ -604,7 +604,7 @@ def test_a_root_that_fails_to_be_walked_fails_no_request() -> None:
     """Code replaced by something absurd: the module is no module of Python's any more."""
     with watching("STATE = []") as (module, guard):
         with guard.request("r"):
-            sys.modules[NAME] = "not a module"  # type: ignore[assignment]
+            sys.modules[NAME] = "not a module"
             module.STATE.append(1)
         with guard.request("s"):
             sys.modules[NAME] = module

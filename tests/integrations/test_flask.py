@@ -47,7 +47,7 @@ def test_one_extension_several_applications():
             guards.append(extension.guard)
     assert guards[0] is not guards[1]
     with pytest.raises(RuntimeError):
-        extension.guard  # noqa: B018
+        extension.guard
 
 
 def test_sessions_outlive_requests():

@@ -240,11 +240,11 @@ def test_attributes_of_a_response_that_is_its_own_body_are_found(wrap_wsgi):
     body = wrap_wsgi(answer(Answer()))(make_environ(), start_response)
     assert (body.status_code, body._handler, bytes(body)) == (404, "view", b"404 not found")
     with pytest.raises(AttributeError, match="reason"):
-        body.reason  # noqa: B018
+        body.reason
     assert not hasattr(body, "close")
     assert list(body) == [b"not found"]
     with pytest.raises(AttributeError, match="_body"):
-        type(body).__new__(type(body))._body  # noqa: B018
+        type(body).__new__(type(body))._body
 
 
 def test_generator_functions_run_at_the_same_moments(wrap_wsgi):

@@ -261,7 +261,10 @@ def test_a_session_first_used_too_late_is_warned_about(make_client, store, caplo
 
 def test_a_conflict_is_a_409_and_nothing_is_overwritten(make_client, store):
     asked = Asked()
-    source = lambda request: "c1"  # noqa: E731
+
+    def source(request):
+        return "c1"
+
     slow, quick = make_client(store, asked, session_id=source), make_client(store, Asked(), session_id=source)
     slow.get("/say/one")
     answers = []

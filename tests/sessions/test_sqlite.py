@@ -211,7 +211,7 @@ for n in range(100_000):
 
 def test_killed_writers_lose_nothing_acknowledged_and_leave_no_lock(store, path):
     acknowledged: list[set[str]] = []
-    store.policy  # noqa: B018
+    store.policy
     for name in ("a", "b"):
         writers = [
             subprocess.Popen(

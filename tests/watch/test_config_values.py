@@ -22,7 +22,7 @@ from stateguard.errors import ConfigError
 )
 def test_a_wrong_value_names_its_fix(options: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        Guard(**options)  # type: ignore[arg-type]
+        Guard(**options)
     assert words in str(caught.value)
 
 

@@ -29,7 +29,8 @@ def _thread_identity() -> Callable[[], int]:
     """The function that tells real threads apart, also when gevent has replaced the usual one."""
     monkey = sys.modules.get("gevent.monkey")
     if monkey is not None:
-        return monkey.get_original("_thread", "get_ident")  # type: ignore[no-any-return]
+        original: Callable[[], int] = monkey.get_original("_thread", "get_ident")
+        return original
     return _thread.get_ident
 
 

@@ -309,8 +309,8 @@ def _declared(context: Context, sources: Sources, rows: Iterable[Declared]) -> I
             end_column=sources.column(module.path, one.line, end),
             function=one.function,
             message=one.message,
-            severity=one.severity,  # type: ignore[arg-type]
-            confidence=one.confidence,  # type: ignore[arg-type]
+            severity=one.severity,
+            confidence=one.confidence,
             target=one.target,
             defined_at=Spot(module.path, one.line),
             defined_source=sources.line(module.path, one.line).strip(),

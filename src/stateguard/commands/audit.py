@@ -19,8 +19,8 @@ from stateguard.audit.options import find_configuration, read_table, with_table
 from stateguard.audit.run import audit as run_audit
 from stateguard.commands.fixing import fix_findings
 from stateguard.errors import ConfigError, StateGuardError
-from stateguard.finding import CERTAINTIES, AuditReport
-from stateguard.leak import SEVERITIES
+from stateguard.finding import CERTAINTIES, AuditReport, Certainty
+from stateguard.leak import SEVERITIES, Severity
 from stateguard.report.findings import as_json, concise, full, github, sarif, summary
 
 FORMATS = ("full", "concise", "github", "json", "sarif")
@@ -93,8 +93,8 @@ def audit(
     ignore: tuple[str, ...],
     exclude: tuple[str, ...],
     no_default_excludes: bool,
-    min_severity: str | None,
-    min_confidence: str | None,
+    min_severity: Severity | None,
+    min_confidence: Certainty | None,
     style: str | None,
     output: Path | None,
     fix: bool,
@@ -136,8 +136,8 @@ def audit(
         extend_select=(*options.extend_select, *extend_select),
         ignore=(*options.ignore, *ignore),
         exclude=(*base_excludes, *exclude),
-        min_severity=min_severity or options.min_severity,  # type: ignore[arg-type]
-        min_confidence=min_confidence or options.min_confidence,  # type: ignore[arg-type]
+        min_severity=min_severity or options.min_severity,
+        min_confidence=min_confidence or options.min_confidence,
         jobs=options.jobs if jobs is None else jobs,
         cache=None if no_cache else root / CACHE_DIRECTORY / "audit",
     )

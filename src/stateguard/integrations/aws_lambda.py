@@ -8,7 +8,7 @@ behind Mangum, wrap the application with :class:`stateguard.asgi.StateGuardMiddl
 from __future__ import annotations
 
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, Unpack, cast
 
 from stateguard.errors import ConfigError
 from stateguard.guard import Guard
@@ -21,7 +21,18 @@ if TYPE_CHECKING:
     Handler = Callable[[Any, Any], Any]
 
 
-def guard_handler(handler: Handler, *, guard: Guard | None = None, **options: Unpack[Options]) -> Handler:
+class GuardedHandler(Protocol):
+    """What Lambda calls, and the guard around it."""
+
+    guard: Guard
+
+    def __call__(self, event: Any, context: Any, /) -> Any:
+        """Handle one invocation."""
+
+
+def guard_handler(
+    handler: Handler, *, guard: Guard | None = None, **options: Unpack[Options]
+) -> GuardedHandler:
     """``handler``, guarded: named after the function, with the invocation's ``aws_request_id``.
 
     Counts that reports hold back are handed on before the answer is returned: the environment is frozen
@@ -42,5 +53,6 @@ def guard_handler(handler: Handler, *, guard: Guard | None = None, **options: Un
             if made.engine is not None:
                 made.engine.say_everything()
 
-    guarded.guard = made  # type: ignore[attr-defined]
-    return guarded
+    shown = cast("GuardedHandler", guarded)
+    shown.guard = made
+    return shown

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stateguard.config import Options
 
 
-class GuardedTask(Task):  # type: ignore[misc]
+class GuardedTask(Task):
     """A task whose every execution is a guarded request; ``guard`` is made at the first one."""
 
     abstract = True

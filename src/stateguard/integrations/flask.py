@@ -43,7 +43,7 @@ class StateGuard:
             options |= options_from(configured, "app.config, after STATEGUARD_,")
             options |= self._options
         middleware = StateGuardMiddleware(app.wsgi_app, **options)
-        app.wsgi_app = middleware  # type: ignore[method-assign]
+        app.wsgi_app = middleware
         app.extensions["stateguard"] = middleware
 
     @property

@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 import warnings
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from stateguard.errors import StateGuardError
 
@@ -66,7 +66,7 @@ def in_child(work: Callable[[], T], seconds: float, quiet: bool = True) -> T:
     worked, value = pickle.loads(data)
     if not worked:
         raise StateGuardError(f"the probe itself failed: {value}")
-    return value  # type: ignore[no-any-return]
+    return cast("T", value)
 
 
 def _be_child(work: Callable[[], Any], writing: int, quiet: bool) -> None:
@@ -128,4 +128,4 @@ def on_own_thread(work: Callable[[], T], seconds: float) -> T:
     worked, value = result[0]
     if not worked:
         raise StateGuardError(f"the probe itself failed: {value}")
-    return value  # type: ignore[no-any-return]
+    return cast("T", value)

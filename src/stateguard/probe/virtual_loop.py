@@ -13,14 +13,17 @@ import selectors
 import threading
 import weakref
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextvars import Context
 
     Events = list[tuple[selectors.SelectorKey, int]]
     Poll = Callable[[float | None], Events]
     Idle = Callable[[float | None, Poll], Events]
+
+Arguments = TypeVarTuple("Arguments")
 
 _wakes_sleeper = getattr(asyncio.futures, "_set_result_unless_cancelled", None)
 
@@ -73,8 +76,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         # A little further than asked: what was added up in floating point must not stop short of a timer.
         self._now += max(0.0, seconds) + 1e-9
 
-    def call_at(  # type: ignore[override]
-        self, when: float, callback: Callable[..., Any], *args: Any, context: Any = None
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Arguments], object],
+        *args: *Arguments,
+        context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """As asyncio does; sleeps are told from deadlines."""
         handle = super().call_at(when, callback, *args, context=context)

@@ -6,18 +6,13 @@ from collections.abc import Iterable
 
 from stateguard.rules import Rule
 
-_LAYERS = {
-    "runtime": "Seen by the guard while requests run.",
-    "static": "Read from the source by `stateguard audit`.",
-}
-
 
 def render(rule: Rule) -> str:
     """One page."""
     off = "" if rule.default else " Off unless selected (`--select " + rule.code + "`)."
     parts = [
         f"# {rule.code} {rule.name}",
-        f"{rule.summary}. {_LAYERS[rule.layer]}{off}",
+        f"{rule.summary}. Read from the source by `stateguard audit`.{off}",
         "## Why",
         rule.why,
         "## Leaking",

@@ -37,7 +37,7 @@ def _hypercorn(module: ModuleType) -> None:
         app = wrap_asgi(app) if mode == "asgi" else wrap_wsgi(app)
         return wrap_app(app, wsgi_max_body_size, mode)
 
-    setattr(module, "wrap_app", wrap_guarded)  # noqa: B010
+    vars(module)["wrap_app"] = wrap_guarded
 
 
 def _gunicorn(module: ModuleType) -> None:

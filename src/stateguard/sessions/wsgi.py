@@ -32,7 +32,7 @@ class WSGISessions:
             return _respond(start_response, error, more=forgetting(self.binding, request, error))
         held.give_to(current)
         start = _Start(held, start_response)
-        body: Any = None
+        body: Iterable[bytes] = ()
         try:
             body = self.app(environ, start)
             if type(body) in (list, tuple, bytes) or _is_file(body, environ):
@@ -49,7 +49,7 @@ class WSGISessions:
         if start.error is not None:
             _close(body)
             return _respond(start_response, start.error)
-        return body  # type: ignore[no-any-return]
+        return body
 
 
 class _Start:

@@ -63,7 +63,7 @@ def tuple_added(pair=()):
     return pair
 
 
-add = lambda x, seen=[]: seen.append(x)  # noqa: E731  # finding: SG105
+add = lambda x, seen=[]: seen.append(x)  # finding: SG105
 
 
 def counted_and_returned(x, seen={}):  # finding: SG105

@@ -13,7 +13,8 @@ from stateguard.audit.places import ONLY_INSTANCE
 from stateguard.audit.program import Place, Program
 from stateguard.audit.reach import Reach
 from stateguard.audit.resolve import Resolver
-from stateguard.finding import Spot
+from stateguard.finding import Certainty, Spot
+from stateguard.leak import Severity
 
 CONTENT_OPS = frozenset({"item", "item+", "delitem", "call", "iadd"})
 ATTRIBUTE_OPS = frozenset({"attr", "attr+", "delattr"})
@@ -65,8 +66,8 @@ class Declared:
     column: int
     function: str
     message: str
-    severity: str
-    confidence: str
+    severity: Severity
+    confidence: Certainty
     note: str = ""
     fixable: str = ""
     end_column: int = 0

@@ -17,7 +17,7 @@ from stateguard.audit.checks.base import (
     step_target,
 )
 from stateguard.audit.effects import SharedWrite
-from stateguard.audit.facts import Write
+from stateguard.audit.facts import Binding, Write
 from stateguard.audit.program import Place
 from stateguard.audit.walk.names import CERTAIN_MUTATORS
 
@@ -85,9 +85,9 @@ def _member_label(place: Place, write: Write) -> str:
     return f"{place.name}{head.replace('[]', '[...]')}.{name}"
 
 
-def _bindings(context: Context, place: object) -> list[object]:
-    module = context.program.modules[place.owner]  # type: ignore[attr-defined]
-    return list(module.bindings.get(place.name, ()))  # type: ignore[attr-defined]
+def _bindings(context: Context, place: Place) -> list[Binding]:
+    module = context.program.modules[place.owner]
+    return list(module.bindings.get(place.name, ()))
 
 
 def _scopable(refs: tuple[str, ...]) -> bool:

@@ -26,7 +26,7 @@ _HANDLERS: dict[type, Any] = {WSGIHandler: WSGIHandler.__call__, ASGIHandler: AS
 """Django's own methods: setting up twice in one process must not guard twice."""
 
 
-class StateGuardConfig(AppConfig):  # type: ignore[misc]
+class StateGuardConfig(AppConfig):
     """Guards Django's handlers when Django is ready."""
 
     name = "stateguard.integrations.django"
@@ -55,10 +55,10 @@ def _wsgi(call: Callable[..., Any], guard: Guard, sessions: dict[str, Any]) -> C
     @wraps(call)
     def guarded(self: WSGIHandler, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         _views()
-        middleware = vars(self).get("_stateguard")
+        middleware: WSGIGuard | None = vars(self).get("_stateguard")
         if middleware is None or middleware.guard is not guard:
             middleware = self._stateguard = WSGIGuard(call.__get__(self), guard=guard, **sessions)
-        return middleware(environ, start_response)  # type: ignore[no-any-return]
+        return middleware(environ, start_response)
 
     return guarded
 
