@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import atexit
-import logging
 import os
-import weakref
 from contextlib import contextmanager, suppress
 from functools import wraps
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, cast
 
+from stateguard import lifetime
 from stateguard.agent_session import AgentSession
 from stateguard.allow import AllowList
 from stateguard.aside import allowed_to_block
-from stateguard.attribution import asyncio_tasks, greenlets
 from stateguard.attribution.finder import Finder
-from stateguard.attribution.handover import unfollow_threads
 from stateguard.attribution.request import GuardedRequest, current, in_a_task
 from stateguard.attribution.steps import drive
 from stateguard.config import Config, Options, load_config
@@ -30,7 +26,7 @@ from stateguard.report.sink import TakesFigures
 from stateguard.report.text import render_leak, render_summary
 from stateguard.request_data import RequestData
 from stateguard.scope import Scope, current_scope, open_scope
-from stateguard.stats import Stats
+from stateguard.stats import Stats, figures_of
 from stateguard.verdict import Judge
 from stateguard.watch.watcher import Watcher
 
@@ -41,10 +37,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-logger = logging.getLogger("stateguard")
-
-_guards: weakref.WeakSet[Guard] = weakref.WeakSet()
 
 
 class Guard:
@@ -94,10 +86,10 @@ class Guard:
             self.engine.allowances = self._allow.hits
             for sink in sinks:
                 if isinstance(sink, TakesFigures):
-                    sink.watch_figures(_figures_of(self.engine))
+                    sink.watch_figures(figures_of(self.engine))
             # Called for every step of every request: without a detour.
             self.begin, self.end = self.engine.begin, self.engine.end
-        _guards.add(self)
+        lifetime.begin(self)
 
     def _make_judge(self, watcher: Watcher) -> Judge:
         return Judge(watcher, self._allow, Rater(watcher))
@@ -292,11 +284,7 @@ class Guard:
         self.mode = "off"
         if self.engine is not None:
             self.engine.close()
-        _guards.discard(self)
-        if not any(guard.watcher is not None for guard in _guards):
-            unfollow_threads()
-            asyncio_tasks.unfollow_tasks()
-            greenlets.unfollow_switches()
+        lifetime.end(self)
 
     def add_app(self, app: Any) -> None:
         """Watch an application object and the middleware instances behind it; once per object."""
@@ -379,37 +367,8 @@ class Guard:
         if self.engine is not None:
             self.engine.note_failure(doing)
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
+        """For :mod:`stateguard.lifetime`: this is a new process, which serves nobody yet."""
         self._prefix = os.urandom(3).hex()
         if self.engine is not None:
             self.engine.after_fork()
-
-
-def _figures_of(engine: Engine) -> Callable[[], dict[str, float]]:
-    """What the guard costs, as numbers; holds on to no guard that is gone."""
-    known = weakref.ref(engine)
-
-    def ask() -> dict[str, float]:
-        found = known()
-        if found is None:
-            return {}
-        return {k: float(v) for k, v in found.stats().to_dict().items() if not isinstance(v, (str, bool))}
-
-    return ask
-
-
-def _restart_guards() -> None:
-    for guard in list(_guards):
-        guard._after_fork()
-
-
-@atexit.register
-def _say_everything() -> None:
-    for guard in list(_guards):
-        if guard.engine is not None:
-            guard.engine.say_everything()
-            guard.engine.reporter.close()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_restart_guards)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stateguard.engine import Engine
     from stateguard.pace import Pace
     from stateguard.watch.graph import Graph
 
@@ -110,3 +114,16 @@ class Tally:
         if whole_round:
             self.lag_requests = self.requests - self.started_round
             self.started_round = self.requests
+
+
+def figures_of(engine: Engine) -> Callable[[], dict[str, float]]:
+    """What gives the present figures as numbers, and none once the engine is gone: it does not keep it."""
+    known = weakref.ref(engine)
+
+    def ask() -> dict[str, float]:
+        found = known()
+        if found is None:
+            return {}
+        return {k: float(v) for k, v in found.stats().to_dict().items() if not isinstance(v, (str, bool))}
+
+    return ask

@@ -12,6 +12,7 @@ from mangum import Mangum
 from starlette.testclient import TestClient
 from werkzeug.test import Client
 
+from stateguard import lifetime
 from tests.integrations.pages import PAGES, blocks
 
 
@@ -107,9 +108,7 @@ def test_litestar(page):
 
 def guards_that_watch(module):
     """Where a framework makes the middleware itself and keeps it to itself."""
-    from stateguard import guard as guards
-
-    return [guard for guard in list(guards._guards) if guard.config.watch == (module.__name__,)]
+    return [guard for guard in lifetime.guards() if guard.config.watch == (module.__name__,)]
 
 
 def test_quart(page):
