@@ -146,7 +146,7 @@ def test_the_command_writes_the_page(tmp_path: Path) -> None:
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert "1 distinct leaks written" in done.stderr
+    assert "1 distinct leak written" in done.stderr
     assert "app.HISTORY" in (tmp_path / "page.html").read_text("utf-8")
 
 

@@ -21,9 +21,17 @@ def test_exit_codes(leak):
     assert "No shared state" in leak.run().stdout
 
 
+def test_to_have_audited_nothing_is_no_praise(project):
+    project.write("tests/test_app.py", LEAK)
+    done = project.run()
+    assert done.exit_code == 0
+    assert "nothing was audited" in done.stdout
+    assert "✓" not in done.stdout
+
+
 def run_process(*arguments, cwd):
     return subprocess.run(
-        [sys.executable, "-m", "stateguard.cli", *arguments],
+        [sys.executable, "-m", "stateguard", *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -32,12 +40,16 @@ def run_process(*arguments, cwd):
 
 
 def test_errors_exit_with_2_and_name_the_fix(leak):
+    leak.write("list.json", "[1]")
     for arguments, words in (
         (["audit", "missing"], "no file or directory 'missing'"),
         (["audit", "--select", "SG9"], "no rule is called 'SG9'"),
         (["audit", "--nonsense"], "No such option"),
         (["audit", "--evidence", "missing.jsonl"], "no file or directory 'missing.jsonl'"),
-        (["audit", "--baseline", "missing.json"], "--write-baseline"),
+        (["audit", "--ignore", "mutable-defaults"], "Did you mean 'mutable-default'?"),
+        (["audit", "--baseline", "missing.json"], "there is no baseline missing.json: write it with"),
+        (["audit", "--baseline", "app.py"], "app.py is not a baseline"),
+        (["audit", "--baseline", "list.json"], "list.json is not a baseline (it lists no findings)"),
         (["audit", "--diff", "HEAD"], "git"),
         (["audit", "--unsafe-fixes"], "--unsafe-fixes goes with --fix"),
     ):

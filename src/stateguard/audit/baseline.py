@@ -35,19 +35,23 @@ class Baseline:
         """Read a baseline file. Raises ``ConfigError`` when it is missing or is not one."""
         try:
             data = json.loads(path.read_text("utf-8"))
-            rows = data["findings"]
-            if data["version"] != BASELINE_VERSION or not all(
-                isinstance(r["fingerprint"], str) for r in rows
-            ):
-                raise ConfigError(
-                    f"{path} is a baseline of another version: write it again with --write-baseline"
-                )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            if isinstance(error, ConfigError):
-                raise
+        except FileNotFoundError:
+            raise ConfigError(f"there is no baseline {path}: write it with --write-baseline {path}") from None
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(
                 f"{path} is not a baseline ({error}): write one with --write-baseline"
             ) from error
+        rows = data.get("findings") if isinstance(data, dict) else None
+        if not isinstance(rows, list) or not all(
+            isinstance(row, dict) and isinstance(row.get("fingerprint"), str) for row in rows
+        ):
+            raise ConfigError(
+                f"{path} is not a baseline (it lists no findings): write one with --write-baseline"
+            )
+        if data.get("version") != BASELINE_VERSION:
+            raise ConfigError(
+                f"{path} is a baseline of another version: write it again with --write-baseline"
+            )
         return cls(tuple(rows))
 
     def write(self, path: Path) -> int:

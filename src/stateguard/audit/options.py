@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,9 @@ def expand(patterns: Iterable[str]) -> frozenset[str]:
             continue
         codes = {code for code in RULES if text and code.startswith(text.upper())}
         if not codes:
-            known = ", ".join(f"{r.code} ({r.name})" for r in RULES.values())
-            raise ConfigError(f"no rule is called {pattern!r}. Rules: {known}")
+            near = get_close_matches(text.lower(), [rule.name for rule in RULES.values()], n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"no rule is called {pattern!r}.{hint} `stateguard rule` lists all of them")
         found |= codes
     return frozenset(found)
 

@@ -22,6 +22,7 @@ from stateguard.errors import ConfigError, StateGuardError
 from stateguard.finding import CERTAINTIES, AuditReport, Certainty
 from stateguard.leak import SEVERITIES, Severity
 from stateguard.report.findings import as_json, concise, full, github, sarif, summary
+from stateguard.report.wording import counted
 
 FORMATS = ("full", "concise", "github", "json", "sarif")
 PROGRESS_FROM = 200
@@ -32,7 +33,7 @@ def _codes(context: click.Context, parameter: click.Parameter, value: tuple[str,
     return tuple(code.strip() for one in value for code in one.split(",") if code.strip())
 
 
-@click.command()
+@click.command(short_help="Find shared state that request code changes, in its source.")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--select", multiple=True, callback=_codes, metavar="CODES", help="Only these rules (SG101, SG10, ALL)."
@@ -159,7 +160,7 @@ def audit(
     report = run()
     if write_baseline is not None:
         number = Baseline.of(report.findings).write(write_baseline)
-        click.echo(f"{number} findings listed in {write_baseline}", err=True)
+        click.echo(f"{counted(number, 'finding')} listed in {write_baseline}", err=True)
         return
     if fix:
         raise SystemExit(fix_findings(report, run, root, unsafe_fixes, diff is not None, console))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from stateguard.report.merge import Distinct
 
 
-@click.command()
+@click.command(short_help="Turn recorded leaks into exemptions: only new ones alarm.")
 @click.argument("places", nargs=-1, required=True)
 @click.option(
     "--min-severity", type=click.Choice(SEVERITIES), default="low", show_default=True,

@@ -11,6 +11,7 @@ from rich.text import Text
 from stateguard.errors import StateGuardError
 from stateguard.finding import AuditReport
 from stateguard.report.text import clean
+from stateguard.report.wording import counted
 
 MISSING = "--fix needs libcst. Install it with:\n\n    pip install 'stateguard-middleware[audit]'"
 ROUNDS = 5
@@ -40,11 +41,9 @@ def fix_findings(
             console.print(Text(clean(f"{file}: left alone: {reason}"), "yellow"))
         if look:
             _show(outcome.diffs, console)
-            left = len(outcome.made)
-            files = len(outcome.diffs)
-            what = f"{left} repair{'' if left == 1 else 's'} in {files} file{'' if files == 1 else 's'}"
-            console.print(Text(f"{what} would be made.", "bold"))
-            return 1 if left else 0
+            what = f"{counted(len(outcome.made), 'repair')} in {counted(len(outcome.diffs), 'file')}"
+            console.print(Text(f"{what} would be made.{_unsafe_ones(report, unsafe)}", "bold"))
+            return 1 if outcome.made else 0
         number += len(outcome.made)
         for one in outcome.made:
             console.print(
@@ -54,8 +53,13 @@ def fix_findings(
             break
         report = again()
     left = len(report.findings)
-    console.print(Text(f"{number} repaired, {left} left.", "bold"))
+    console.print(Text(f"{number} repaired, {left} left.{_unsafe_ones(report, unsafe)}", "bold"))
     return 1 if left else 0
+
+
+def _unsafe_ones(report: AuditReport, unsafe: bool) -> str:
+    number = 0 if unsafe else sum(one.fixable == "unsafe" for one in report.findings)
+    return f" {number} more with --unsafe-fixes." if number else ""
 
 
 def _show(diffs: dict[str, str], console: Console) -> None:

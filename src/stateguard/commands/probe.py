@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import os
 import shlex
 import sys
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
 
+from stateguard.commands.loading import load
 from stateguard.commands.probe_output import LiveStatus, show, to_html, to_junit
 from stateguard.errors import ConfigError, StateGuardError
 from stateguard.probe.carriers import carriers
@@ -30,7 +28,7 @@ from stateguard.probe.verdict import EXIT_CODES, Result
 from stateguard.report.merge import read_leaks
 
 
-@click.command()
+@click.command(short_help="Prove that one user's data reaches another.")
 @click.argument("target")
 @click.option("-r", "--request", "requests", multiple=True, metavar="'METHOD /path [BODY]'",
               help="A request; {canary} stands for a user's data. Repeatable: a conversation.")  # fmt: skip
@@ -122,7 +120,7 @@ def probe(
         if leaks is not None:
             _name_carriers(result, leaks)
     else:
-        app = _load(target)
+        app = load(target)
         if openapi:
             if not callable(getattr(app, "openapi", None)):
                 raise ConfigError(f"{target} has no openapi(): only FastAPI applications have")
@@ -171,28 +169,3 @@ def _command(target: str) -> str:
         elif not word.startswith(("--replay=", "--html=", "--junit=")) and word != "--json":
             words.append(word)
     return shlex.join(["stateguard", "probe", *words])
-
-
-def _load(target: str) -> Any:
-    """The application that ``module:attribute`` names, or that calling it makes (``module:make_app()``)."""
-    module, _, path = target.partition(":")
-    if not module or not path:
-        raise ConfigError(f"{target!r} is neither an address nor module:attribute, such as myapp:app")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found: Any = import_module(module)
-        for name in path.removesuffix("()").split("."):
-            found = getattr(found, name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"cannot load {target}: {error}") from error
-    except (Exception, SystemExit) as error:
-        raise ConfigError(f"{module} fails when it is imported: {type(error).__name__}: {error}") from error
-    if not callable(found):
-        raise ConfigError(f"{target} is no application: {type(found).__name__} objects cannot be called")
-    if not path.endswith("()"):
-        return found
-    try:
-        return found()
-    except (Exception, SystemExit) as error:
-        raise ConfigError(f"{target} fails: {type(error).__name__}: {error}") from error

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from stateguard.probe.telling import tell
 from stateguard.report.text import clean
+from stateguard.report.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,9 +58,10 @@ class LiveStatus:
     def line(self, result: Result, seconds: float) -> Text:
         """Requests, throughput, errors, interleavings, and the verdict so far."""
         rate = result.sent / seconds if seconds else 0.0
-        parts = [f"{result.sent}/{self._plan.requests} requests", f"{rate:.0f}/s", f"{result.errors} errors"]
+        parts = [f"{result.sent}/{self._plan.requests} requests", f"{rate:.0f}/s"]
+        parts.append(counted(result.errors, "error"))
         if result.schedules:
-            parts.append(f"{result.schedules} interleavings")
+            parts.append(counted(result.schedules, "interleaving"))
         if result.bled:
             parts.append("LEAK: making it small" if result.schedules else "LEAK")
             return Text("  ".join(parts), _COLOURS["LEAK"])
@@ -72,10 +74,11 @@ def show(result: Result, again: str, console: Console) -> None:
     console.print(Text(result.verdict, _COLOURS[result.verdict]), Text(clean(result.reason)))
     for line in tell(result, lambda token: f"{again} --replay {token}"):
         console.print(Text(line, "yellow" if line.startswith(("  note:", "  left out")) else ""))
-    tried = f"{result.schedules} interleavings, " if result.schedules else ""
-    console.print(
-        Text(f"{result.sent} requests, {tried}{result.errors} errors, {result.seconds:.1f} seconds", "dim")
-    )
+    parts = [counted(result.sent, "request")]
+    if result.schedules:
+        parts.append(counted(result.schedules, "interleaving"))
+    parts += [counted(result.errors, "error"), f"{result.seconds:.1f} seconds"]
+    console.print(Text(", ".join(parts), "dim"))
 
 
 def to_junit(target: str, result: Result, again: str) -> str:

@@ -16,9 +16,10 @@ from stateguard.leak import SEVERITIES, at_least
 from stateguard.report.merge import Distinct, Merged, read_leaks
 from stateguard.report.table import render
 from stateguard.report.text import clean
+from stateguard.report.wording import counted
 
 
-@click.command()
+@click.command(short_help="Merge the leaks that all workers have recorded.")
 @click.argument("places", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
@@ -57,12 +58,13 @@ def _write_page(file: Path, merged: Merged, leaks: list[Distinct]) -> None:
             "--html needs jinja2. Install it with:\n\n    pip install 'stateguard-middleware[report]'"
         ) from None
     processes = {process for one in leaks for process in one.seen}
-    subtitle = f"{sum(one.count for one in leaks)} occurrences in {len(processes)} processes"
+    number = counted(sum(one.count for one in leaks), "occurrence")
+    subtitle = f"{number} in {counted(len(processes), 'process', 'processes')}"
     try:
         file.write_text(render_page(leaks, subtitle=subtitle), "utf-8")
     except OSError as error:
         raise StateGuardError(f"cannot write {file}: {error.strerror or error}") from error
-    click.echo(f"{len(leaks)} distinct leaks written to {file}", err=True)
+    click.echo(f"{counted(len(leaks), 'distinct leak')} written to {file}", err=True)
 
 
 def _as_json(merged: Merged, shown: list[Distinct]) -> dict[str, Any]:
@@ -83,12 +85,12 @@ def _print(merged: Merged, shown: list[Distinct], milder: int, min_severity: str
     if shown:
         console.print(render(shown))
     processes = {process for one in merged.leaks.values() for process in one.seen}
-    words = [f"{len(shown)} distinct leaks, {sum(one.count for one in shown)} occurrences"]
-    words.append(f"{len(processes)} processes")
+    words = [counted(len(shown), "distinct leak"), counted(sum(one.count for one in shown), "occurrence")]
+    words = [", ".join(words), counted(len(processes), "process", "processes")]
     if milder:
         words.append(f"{milder} milder than {min_severity} left out")
     if merged.unreadable:
-        words.append(f"{merged.unreadable} lines could not be read")
-    console.print("; ".join(words), style="bold" if shown else "green")
+        words.append(f"{counted(merged.unreadable, 'line')} could not be read")
+    console.print("; ".join(words), style="bold" if shown else "yellow" if merged.unreadable else "green")
     for entry in merged.unused_allowances():
         console.print(Text(f"exemption that matches nothing: {clean(entry)}", "yellow"))

@@ -14,7 +14,10 @@ from stateguard.run.launch import launch
 MODES = ("off", "scope-only", "log", "raise", "restore")
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(
+    short_help="Start a server with a guard around its application.",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
 @click.option(
     "--watch", "-w", multiple=True, metavar="MODULE",
     help="A module or package to watch, with everything in it [default: all first-party modules].",

@@ -35,8 +35,11 @@ def read_file(file: Path) -> list[Template]:
     try:
         text = file.read_text("utf-8")
         data = _yaml(text, file) if file.suffix in (".yaml", ".yml") else json.loads(text)
+    except ConfigError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"cannot read requests from {file}: {error}") from error
+        said = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ConfigError(f"cannot read requests from {file}: {said}") from error
     if isinstance(data, dict) and "openapi" in data:
         return from_openapi(data)
     if isinstance(data, dict) and "log" in data:
@@ -64,8 +67,11 @@ def _yaml(text: str, file: Path) -> Any:
         ) from None
     try:
         return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
+        raise ValueError(f"{error.problem or error.context}{line}") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"cannot read requests from {file}: {error}") from error
+        raise ValueError(str(error)) from error
 
 
 def _entry(entry: Any) -> dict[str, Any]:

@@ -188,6 +188,18 @@ class Reader:
                     self._start = f"({number.decode()}"
                     yield fields.get(b"leak", b"")[:LINE]
         except redis.RedisError as error:
-            raise ConfigError(f"cannot read leaks from {place.name}: {type(error).__name__}") from None
+            raise ConfigError(f"cannot read leaks from {place.name}: {_said(error)}") from None
         finally:
             client.close()
+
+
+def _said(error: redis.RedisError) -> str:
+    """What is wrong, in our own words: those of the error may repeat a command with its password."""
+    for kind, words in (
+        (redis.AuthenticationError, "the user name or the password is refused"),
+        (redis.TimeoutError, f"no answer within {TIMEOUT:g} seconds"),
+        (redis.ConnectionError, "no Redis answers there"),
+    ):
+        if isinstance(error, kind):
+            return words
+    return type(error).__name__

@@ -13,6 +13,7 @@ from stateguard.finding import AuditReport
 from stateguard.leak import SEVERITIES
 from stateguard.report.findings.full import COLORS
 from stateguard.report.text import clean
+from stateguard.report.wording import counted
 from stateguard.rules import RULES
 
 MAX_FILES = 5
@@ -66,19 +67,20 @@ def _by_file(report: AuditReport) -> Table:
 
 
 def _totals(report: AuditReport) -> Text:
-    files = f"{report.files:,} file{'' if report.files == 1 else 's'}"
-    lines = f"{report.lines:,} line{'' if report.lines == 1 else 's'}"
-    speed = f"{files}, {lines} in {_seconds(report.seconds)}"
+    text = Text()
+    if not report.files:
+        return text.append(
+            "! No Python files found, beside what is excluded: nothing was audited.", "bold yellow"
+        )
+    speed = f"{counted(report.files, 'file')}, {counted(report.lines, 'line')} in {_seconds(report.seconds)}"
     if report.cached:
         speed += " (cached)" if report.cached == report.files else f" ({report.cached:,} cached)"
-    plural = "" if report.entry_points == 1 else "s"
-    entries = f"{report.entry_points:,} entry point{plural}" if report.entry_points else "no entry points"
-    text = Text()
+    entries = counted(report.entry_points, "entry point") if report.entry_points else "no entry points"
     if not report.findings:
         text.append("✓ No shared state that requests change. ", "bold green")
     else:
         counts = Counter(f.severity for f in report.findings)
-        text.append(f"✗ {len(report.findings)} finding{'s' if len(report.findings) != 1 else ''}: ", "bold")
+        text.append(f"✗ {counted(len(report.findings), 'finding')}: ", "bold")
         for index, severity in enumerate(s for s in reversed(SEVERITIES) if counts[s]):
             text.append(", " if index else "")
             text.append(f"{counts[severity]} {severity}", COLORS[severity])
@@ -114,19 +116,16 @@ def _left_out(report: AuditReport) -> list[RenderableType]:
         found.append(Text(f"  {report.suppressed} suppressed by comments.", "dim"))
     if report.stale_baseline:
         number = len(report.stale_baseline)
-        found.append(
-            Text(
-                f"  {number} in the baseline no longer exist: write it again with --write-baseline.", "yellow"
-            )
-        )
+        gone = f"{counted(number, 'finding')} of the baseline no longer exist{'s' if number == 1 else ''}"
+        found.append(Text(f"  {gone}: write it again with --write-baseline.", "yellow"))
     if report.evidence:
         confirmed = sum(bool(f.confirmed) for f in report.findings)
-        missed = len(report.missed)
+        verb, be = "was" if confirmed == 1 else "were", "is" if len(report.missed) == 1 else "are"
         found.append(
             Text(
-                f"  Evidence, {report.evidence:,} recorded leaks: {confirmed} finding"
-                f"{' was' if confirmed == 1 else 's were'} seen at runtime, {missed} place"
-                f"{'' if missed == 1 else 's'} that leaked {'is' if missed == 1 else 'are'} no finding.",
+                f"  Evidence, {counted(report.evidence, 'recorded leak')}: "
+                f"{counted(confirmed, 'finding')} {verb} seen at runtime, "
+                f"{counted(len(report.missed), 'place')} that leaked {be} no finding.",
                 "magenta",
             )
         )

@@ -12,6 +12,7 @@ from stateguard.report.destinations import LIBRARIES, is_redis
 from stateguard.report.html import row
 from stateguard.report.merge import Merged, add_line
 from stateguard.report.record import LINE
+from stateguard.report.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -104,7 +105,7 @@ def _last(one: Distinct) -> float:
 
 
 def _subtitle(count: int, processes: int) -> str:
-    return f"{count:,} occurrences in {processes} process{'' if processes == 1 else 'es'}"
+    return f"{counted(count, 'occurrence')} in {counted(processes, 'process', 'processes')}"
 
 
 class _Tails:
