@@ -96,6 +96,22 @@ def common_suffix(a: list[Any], b: list[Any], limit: int) -> int:
     return low
 
 
+def between(
+    a: list[Any], b: list[Any], a_keys: list[Any] | None = None, b_keys: list[Any] | None = None
+) -> tuple[int, int]:
+    """How many elements at the beginning and at the end of two sequences are the same objects.
+
+    With keys, entries of mappings: both the key and the value are. What differs lies between.
+    """
+    start = common_prefix(a, b)
+    if a_keys is not None and b_keys is not None:
+        start = min(start, common_prefix(a_keys, b_keys))
+    end = common_suffix(a, b, min(len(a), len(b)) - start)
+    if a_keys is not None and b_keys is not None:
+        end = min(end, common_suffix(a_keys, b_keys, min(len(a_keys), len(b_keys)) - start))
+    return start, end
+
+
 def is_subsequence(part: list[Any], whole: list[Any]) -> bool:
     """Whether the very objects of ``part`` lie in ``whole``, in that order, others perhaps between them."""
     rest = iter(whole)

@@ -17,7 +17,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from stateguard.watch.compare import identical
+from stateguard.watch.compare import between, identical
 from stateguard.watch.kinds import Kind, is_a, namespace, qualname
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ T = TypeVar("T")
 referents: Callable[..., list[Any]] = gc.get_referents
 
 RETRIES = 8
+
+_PAIRS = 64
+"""References of a dictionary up to which it is quickest to read its entries in pairs."""
 
 _WHOLE = 1 << 20
 _SAMPLE = 4096
@@ -75,6 +78,22 @@ class Content:
     plain: bool = False
     fingerprint: Any = None
 
+    def part(self, start: int, end: int) -> Content:
+        """The same with these of its elements, or entries, only."""
+        keys = None if self.keys is None else self.keys[start:end]
+        return Content(self.values[start:end], keys, self.own, self.slots)
+
+
+def differing(before: Content, after: Content) -> tuple[Content, Content]:
+    """The two contents without the elements, or entries, that both begin with and that both end with."""
+    a, b = before.values, after.values
+    if (before.keys is None) != (after.keys is None):
+        return before, after
+    start, end = between(a, b, before.keys, after.keys)
+    if not (start or end):
+        return before, after
+    return before.part(start, len(a) - end), after.part(start, len(b) - end)
+
 
 def _slot_values(info: TypeInfo, obj: Any) -> dict[str, Any]:
     found = {}
@@ -115,6 +134,12 @@ def _function_parts(function: types.FunctionType) -> list[Any]:
 
 
 def _mapping(info: TypeInfo, obj: Any, refs: list[Any]) -> Content:
+    if info.kind is Kind.DICT and len(refs) > _PAIRS:
+        # Without a tuple for each entry. That the keys are the same ones afterwards says that they belong
+        # to the values, whatever other threads do.
+        keys, values = list(dict.__iter__(obj)), list(dict.values(obj))
+        if identical(keys, list(dict.__iter__(obj))) and len(keys) == len(values):
+            return Content(values, keys)
     items = list(dict.items(obj))
     keys = [key for key, _ in items]
     values = [value for _, value in items]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.compare import common_prefix, common_suffix, identical, is_subsequence
-from stateguard.watch.content import recent
+from stateguard.watch.content import differing, recent
 from stateguard.watch.digest import size_words
 from stateguard.watch.edges import Anchor, is_dunder
 from stateguard.watch.graph import Difference
@@ -278,13 +278,16 @@ class Describer:
         return self._digester.digest_parts(name, values, [0] * len(values))
 
     def _mapping(self, difference: Difference) -> list[RawChange]:
-        node, info, before, after = difference.node, difference.info, difference.before, difference.after
+        node, info = difference.node, difference.info
+        names = self._paths.is_namespace(node)
+        before, after = difference.before, difference.after
+        if not names:
+            before, after = differing(before, after)
         a = {_canonical(k): (k, v) for k, v in zip(before.keys or (), before.values, strict=False)}
         b = {_canonical(k): (k, v) for k, v in zip(after.keys or (), after.values, strict=False)}
-        names = self._paths.is_namespace(node)
         module = names and type(self._paths.parent(node)) is Anchor and (str, "__name__") in b
         words = _MODULE_WORDS if module else _ATTRIBUTE_WORDS if names else _ENTRY_WORDS
-        if a and not b and not names:
+        if a and not difference.after.values and not names:
             return [self._whole(difference, "cleared")]
         changes = []
         for mark, (key, new) in b.items():
@@ -321,7 +324,8 @@ class Describer:
         """One change for the whole mapping."""
         before, after = difference.before, difference.after
         name = qualname(difference.info.cls)
-        known = set(map(id, before.values))
+        old, new = differing(before, after)
+        known = set(map(id, old.values))
         return RawChange(
             "",
             kind,
@@ -329,8 +333,8 @@ class Describer:
             size_words(name, len(after.values), keyed=True),
             self._digester.digest_parts(name, before.values, before.keys, difference.info.kind),
             self._digester.digest_parts(name, after.values, after.keys, difference.info.kind),
-            came=[value for value in after.values if id(value) not in known],
-            went=before.values,
+            came=[value for value in new.values if id(value) not in known],
+            went=old.values,
         )
 
     def _attributes(self, difference: Difference) -> list[RawChange]:

@@ -15,8 +15,8 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.block import LARGE, Block
-from stateguard.watch.compare import common_prefix, common_suffix, identical
-from stateguard.watch.content import Content, Unsettled, fingerprint, read, referents
+from stateguard.watch.compare import identical
+from stateguard.watch.content import Content, Unsettled, differing, fingerprint, read, referents
 from stateguard.watch.edges import Anchor, Edges
 from stateguard.watch.kinds import STATIC, Kind, TypeInfo, TypeTable
 from stateguard.watch.probes import Probes
@@ -372,15 +372,9 @@ class Graph:
         self, node: Any, info: TypeInfo, before: Content, after: Content, parent: Any, removed: list[Any]
     ) -> None:
         """Follow the edges that came; note the objects whose edge went."""
-        a, b = before.values, after.values
-        same_keys = before.keys is None or (after.keys is not None and len(before.keys) == len(after.keys))
-        start = end = 0
-        if info.kind is not Kind.CLASS and same_keys and before.keys is None:
-            # Only what lies between the common beginning and the common end has come or gone.
-            start = common_prefix(a, b)
-            end = common_suffix(a, b, min(len(a), len(b)) - start)
-        old = Content(a[start : len(a) - end], before.keys, before.own, before.slots)
-        new = Content(b[start : len(b) - end], after.keys, after.own, after.slots)
+        old, new = before, after
+        if info.kind is not Kind.CLASS and info.kind is not Kind.CACHE:  # whose values have their places
+            old, new = differing(before, after)
         gone: dict[int, list[Any]] = {}
         for child, _ in self.edges.of(node, info, old, parent):
             gone.setdefault(id(child), []).append(child)
