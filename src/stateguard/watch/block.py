@@ -7,14 +7,16 @@ two checks, which is what makes comparing by identity sound.
 
 from __future__ import annotations
 
+import operator
 import sys
 from array import array
-from collections import deque
-from itertools import chain
+from bisect import bisect_left, bisect_right
+from itertools import chain, compress
 from typing import TYPE_CHECKING, Any
 
-from stateguard.watch.compare import common_prefix, common_suffix, identical, same_run
+from stateguard.watch.compare import between, identical, same_run
 from stateguard.watch.content import Content, Unsettled, in_order, referents, settled
+from stateguard.watch.keys import keys_of, padded
 from stateguard.watch.kinds import Kind, TypeInfo
 
 if TYPE_CHECKING:
@@ -36,16 +38,28 @@ _GROWING = frozenset(
     {Kind.LIST, Kind.DEQUE, Kind.DICT, Kind.ORDERED, Kind.SET, Kind.CELL, Kind.CACHE, Kind.GENERATOR}
 )
 
-CAPACITY = 512
+CAPACITY = 1024
 """Nodes per block: large enough to make a check cheap, small enough to make a change cheap to absorb."""
+
+FEW = 8
+"""Nodes that are forgotten one by one; more of them in one pass through their block."""
 
 LARGE = 4096
 """A node with more references than this has a block of its own."""
 
 
-# list.extend copies a dictionary's keys without an iterator since 3.13: half the time of a chain; before
-# that, it takes a tenth longer.
-_EXTEND_IS_FASTER = sys.version_info >= (3, 13)
+def _around(now: list[Any], before: list[Any], starts: array[int]) -> range:
+    """The nodes between the first and the last difference of two flat lists, ``starts`` saying where the
+    second has each node's part. A node without a part, right at the edge, may have got one.
+    """
+    start, end = between(now, before)
+    if start == len(before) == len(now):
+        return range(0)
+    first = bisect_left(starts, start, 1) - 1
+    return range(first, min(bisect_right(starts, len(before) - end), len(starts) - 1))
+
+
+_IS_EXACT = operator.attrgetter("exact")
 
 
 class Block:
@@ -103,7 +117,7 @@ class Block:
         """Prepare the next checks after nodes came or went."""
         if self._dead:
             self._compact()
-        if any(self._ended):
+        if 1 in self._ended:
             args: list[Any] = []
             for node, ended in zip(self.nodes, self._ended, strict=True):
                 args.append(node)
@@ -112,10 +126,11 @@ class Block:
             self._args = tuple(args)
         else:
             self._args = tuple(self.nodes)
-        starts = self._kstarts
-        keyed = [i for i in range(len(self.nodes)) if starts[i + 1] > starts[i]]
-        self._keyed = tuple(self.nodes[i] for i in keyed)
-        self._has_subclasses = not all(self.infos[i].exact for i in keyed)
+        keyed = list(map(operator.lt, self._kstarts, self._kstarts[1:]))
+        self._has_subclasses = not all(map(_IS_EXACT, compress(self.infos, keyed)))
+        self._keyed = tuple(compress(self.nodes, keyed))
+        if not self._has_subclasses:
+            self._keyed = padded(self._keyed)
         self._stale = False
 
     def _now(self) -> list[Any]:
@@ -125,11 +140,7 @@ class Block:
     def _keys_now(self) -> list[Any]:
         if self._has_subclasses:
             return list(chain.from_iterable(map(dict.__iter__, self._keyed)))
-        if _EXTEND_IS_FASTER:
-            keys: list[Any] = []
-            deque(map(keys.extend, self._keyed), maxlen=0)
-            return keys
-        return list(chain.from_iterable(self._keyed))
+        return keys_of(self._keyed)
 
     def clean(self, keys: bool = True) -> bool:
         """Whether every node still refers to the same objects; with ``keys``, under the same keys."""
@@ -154,40 +165,45 @@ class Block:
         if self._stale:
             self.seal()  # nodes have come or gone since it was found to differ
         now = self._now()
+        if len(self.nodes) == 1:
+            found = [] if self.nodes[0] is HOLE or identical(now, self.refs) else [(0, now)]
+        else:
+            found = list(self._differing(_around(now, self.refs, self._starts)))
+        if self._keyed:
+            seen = {i for i, _ in found}
+            try:
+                places = _around(settled(self._keys_now), self._keys, self._kstarts)
+            except Unsettled:
+                places = range(len(self.nodes))
+            found += [(i, refs) for i, refs in self._renamed(places) if i not in seen]
+        if not found and len(self.nodes) > 1:
+            # Entries have moved from one node to the next: seen in each node alone.
+            found = list(self._differing(range(len(self.nodes))))
+        yield from found
+
+    def _differing(self, places: range) -> Iterator[tuple[int, list[Any]]]:
         refs, starts = self.refs, self._starts
-        first, last = 0, len(self.nodes)
-        if last > 1 and len(now) == len(refs):
-            # Only what lies between the first and the last difference needs a look; an empty node
-            # right at its edge may have grown.
-            prefix = common_prefix(now, refs)
-            if prefix < len(refs):
-                suffix = common_suffix(now, refs, len(refs) - prefix)
-                while first < last and starts[first + 1] < prefix:
-                    first += 1
-                while last > first and starts[last - 1] > len(refs) - suffix:
-                    last -= 1
-            else:
-                first = last
-        found = []
-        for i in range(first, last):
+        for i in places:
             node = self.nodes[i]
             if node is HOLE:
                 continue
-            mine = now if len(self.nodes) == 1 else self._referents(node)
+            mine = self._referents(node)
             n = len(mine)
             if n != starts[i + 1] - starts[i] - self._ended[i] or not same_run(mine, 0, refs, starts[i], n):
-                found.append((i, mine))
-        seen = {i for i, _ in found}
+                yield i, mine
+
+    def _renamed(self, places: range) -> Iterator[tuple[int, list[Any]]]:
+        """Those with other keys than before."""
         kstarts = self._kstarts
-        for i, node in enumerate(self.nodes):
-            if kstarts[i + 1] > kstarts[i] and i not in seen:
+        for i in places:
+            if kstarts[i + 1] > kstarts[i]:
+                node = self.nodes[i]
                 try:
                     keys = settled(lambda node=node: list(dict.__iter__(node)))  # type: ignore[misc]
                 except Unsettled:
                     continue
                 if not identical(keys, self._keys[kstarts[i] : kstarts[i + 1]]):
-                    found.append((i, self._referents(node)))
-        yield from found
+                    yield i, self._referents(node)
 
     def _referents(self, node: Any) -> list[Any]:
         refs = referents(node)
@@ -307,8 +323,7 @@ class Block:
         flat[begin:end] = part
         shift = len(part) - (end - begin)
         if shift:
-            for j in range(i + 1, len(starts)):
-                starts[j] += shift
+            starts[i + 1 :] = array("q", map(shift.__add__, starts[i + 1 :]))
 
     def append_plain(
         self, node: Any, info: TypeInfo, parent: Any, refs: list[Any], keys: list[Any] | None
@@ -349,8 +364,16 @@ class Block:
             self._starts, self._kstarts, self._ended = array("q", (0,)), array("q", (0,)), bytearray()
             self.free, self._dead = [], []
             return
-        dead = set(self._dead)
         alone = len(self.nodes) == 1
+        if len(self._dead) <= FEW and not alone:
+            for i in self._dead:
+                self._splice(self.refs, self._starts, i, [])
+                self._splice(self._keys, self._kstarts, i, [])
+                self._ended[i] = False
+            self.free += self._dead
+            self._dead = []
+            return
+        dead = set(self._dead)
         refs: list[Any] = []
         keys: list[Any] = []
         starts, kstarts = array("q", (0,)), array("q", (0,))
