@@ -1,8 +1,8 @@
 """A leak that grows by one item per request: ``python -m benchmarks.growing``.
 
-In one process: requests that work for 300 µs each and add one item to a global of so many items, first without
-and then with a guard. Whatever the size, a request must cost the same. Said are, per container and size, of
-processor time as in ``benchmarks.large``,
+In one process: requests that work for 300 µs each and add one item to a global of so many items, first
+without and then with a guard. Whatever the size, a request must cost the same. Said are, per container and
+size, of processor time as in ``benchmarks.large``,
 
 * the time that the guard adds to a request: in the mean, in the 99th percentile, and at most
 * throughput, as a share of that without the guard
@@ -43,7 +43,9 @@ KINDS: dict[str, tuple[Callable[[int], Any], Callable[[Any, int], object]]] = {
 """How a container of ``n`` items is made, and how a request adds one."""
 
 
-def grow(guard: Guard, grown: Any, add: Callable[[Any, int], object], seconds: float) -> tuple[float, list[int]]:
+def grow(
+    guard: Guard, grown: Any, add: Callable[[Any, int], object], seconds: float
+) -> tuple[float, list[int]]:
     """Requests per second of processor time, and what each has spent in the guard."""
     spent = []
     began, end = time.thread_time(), time.monotonic() + seconds
@@ -116,7 +118,13 @@ def measure_whole(size: int) -> list[dict[str, Any]]:
 
 def show(value: object) -> str:
     """A figure as it is printed."""
-    return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+    return (
+        f"{value:,.4g}"
+        if isinstance(value, float)
+        else f"{value:,}"
+        if isinstance(value, int)
+        else str(value)
+    )
 
 
 def main() -> int:

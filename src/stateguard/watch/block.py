@@ -1,4 +1,4 @@
-"""A block: some hundred nodes whose references are compared in one C-speed pass.
+"""A block: up to a thousand nodes whose references are compared in one C-speed pass.
 
 The nodes' references lie in one flat list, their keys in another (a dictionary with string keys does not
 report its keys as references). Holding the references also keeps addresses from being used again between
@@ -20,7 +20,7 @@ from stateguard.watch.keys import keys_of, padded
 from stateguard.watch.kinds import Kind, TypeInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 HOLE: tuple[()] = ()
 """Takes the place of a node that is gone; it has no references."""
@@ -176,12 +176,25 @@ class Block:
             except Unsettled:
                 places = range(len(self.nodes))
             found += [(i, refs) for i, refs in self._renamed(places) if i not in seen]
-        if not found and len(self.nodes) > 1:
-            # Entries have moved from one node to the next: seen in each node alone.
-            found = list(self._differing(range(len(self.nodes))))
+            found += list(self._differing(self._beside([i for i, _ in found])))
         yield from found
 
-    def _differing(self, places: range) -> Iterator[tuple[int, list[Any]]]:
+    def _beside(self, found: list[int]) -> list[int]:
+        """The nodes without keys around a dictionary that differs, as far as no end lies between: what has
+        gone from the one and come to the other leaves the flat list as it was.
+        """
+        places: list[int] = []
+        starts, ended = self._kstarts, self._ended
+        known, done = set(found), 0
+        for i in sorted(found):
+            if i >= done and starts[i + 1] > starts[i]:
+                last = ended.find(1, i)
+                done = len(self.nodes) if last < 0 else last + 1
+                span = range(ended.rfind(1, 0, i) + 1, done)
+                places += [j for j in span if starts[j + 1] == starts[j] and j not in known]
+        return places
+
+    def _differing(self, places: Iterable[int]) -> Iterator[tuple[int, list[Any]]]:
         refs, starts = self.refs, self._starts
         for i in places:
             node = self.nodes[i]

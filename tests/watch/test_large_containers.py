@@ -1,0 +1,189 @@
+"""Containers of many entries: what differs is found and told by its few entries, not by all of them."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections import OrderedDict, defaultdict
+
+import pytest
+
+from stateguard.watch.block import CAPACITY, Block
+from stateguard.watch.content import Content, differing, read, referents
+from stateguard.watch.keys import keys_of, padded
+from stateguard.watch.kinds import TypeTable
+from stateguard.watch.watcher import Watcher
+
+MODULE = "tests.watch.large_containers"
+N = 10_000
+
+
+@pytest.fixture
+def state():
+    module = types.ModuleType(MODULE)
+    sys.modules[MODULE] = module
+    yield module
+    del sys.modules[MODULE]
+
+
+def watch():
+    watcher = Watcher([MODULE], process=False)
+    watcher.start()
+    assert watcher.check() == []
+    return watcher
+
+
+def told(watcher):
+    return [(seen.path, seen.change.kind) for seen in watcher.check()]
+
+
+class Odd:
+    """Its equality and hash must never be asked for."""
+
+    def __eq__(self, other):
+        raise AssertionError("application code")
+
+    __hash__ = object.__hash__
+
+
+@pytest.mark.parametrize("make", [dict, OrderedDict, lambda pairs: defaultdict(list, pairs)])
+@pytest.mark.parametrize("key", [str, int, lambda i: (i, "k")])
+def test_what_changes_in_a_large_mapping_is_told_by_its_entries(state, make, key):
+    state.table = table = make((key(i), Odd()) for i in range(N))
+    watcher = watch()
+    table[key(N)] = Odd()
+    [(path, kind)] = told(watcher)
+    assert kind == "added"
+    assert path.startswith(f"{MODULE}.table[")
+    table[key(5)] = "replaced"
+    assert [kind for _, kind in told(watcher)] == ["replaced"]
+    del table[key(0)]
+    assert [kind for _, kind in told(watcher)] == ["removed"]
+    table[key(N + 1)] = table.pop(key(N // 2))
+    assert sorted(kind for _, kind in told(watcher)) == ["added", "removed"]
+    table[key(1)] = table.pop(key(1))
+    assert [kind for _, kind in told(watcher)] == ["reordered"]
+    table.clear()
+    assert [kind for _, kind in told(watcher)] == ["cleared"]
+    assert told(watcher) == []
+
+
+def test_many_entries_at_once_are_summed_up_and_all_are_watched(state):
+    state.table = table = {f"k{i}": "x" for i in range(N)}
+    watcher = watch()
+    new = {f"n{i}": [] for i in range(100)}
+    table.update(new)
+    [seen] = watcher.check()
+    assert (seen.change.kind, len(seen.change.came), seen.change.went) == ("added", 100, [])
+    new["n99"].append("written")
+    [seen] = watcher.check()
+    assert seen.path == f"{MODULE}.table['n99']"
+    for key in new:
+        del table[key]
+    [seen] = watcher.check()
+    assert (seen.change.kind, len(seen.change.went)) == ("removed", 100)
+    assert new["n99"] not in watcher.graph
+
+
+def test_large_lists_and_sets(state):
+    state.items, state.names = items, names = [Odd() for _ in range(N)], {f"n{i}" for i in range(N)}
+    watcher = watch()
+    items.append([])
+    names.add("one more")
+    assert told(watcher) == [(f"{MODULE}.items", "appended"), (f"{MODULE}.names", "added")]
+    items[-1].append("written")
+    assert told(watcher) == [(f"{MODULE}.items[{N}]", "appended")]
+    items.pop(0)
+    names.discard("n7")
+    assert told(watcher) == [(f"{MODULE}.items", "removed"), (f"{MODULE}.names", "removed")]
+    items[3], items[4] = items[4], items[3]
+    assert told(watcher) == [(f"{MODULE}.items", "reordered")]
+    assert told(watcher) == []
+
+
+def test_a_cached_dictionary_is_watched_however_many_results_come_at_once(state):
+    from functools import lru_cache
+
+    @lru_cache(None)
+    def settings(n):
+        return {"n": n}
+
+    state.settings = settings
+    watcher = watch()
+    made = [settings(n) for n in range(12)]
+    watcher.check()
+    for n, result in enumerate(made):
+        result["n"] = "written"
+        assert [kind for _, kind in told(watcher)] == ["replaced"], n
+
+
+def test_what_both_begin_and_end_with_is_left_out():
+    keys = [f"k{i}" for i in range(10)]
+    before = Content(list(range(1000, 1010)), keys)
+    after = Content([*before.values[:4], "new", *before.values[5:]], list(keys))
+    old, new = differing(before, after)
+    assert (old.values, old.keys, new.values, new.keys) == ([1004], ["k4"], ["new"], ["k4"])
+    renamed = Content(before.values, [*keys[:9], "other"])
+    old, new = differing(before, renamed)
+    assert (old.values, old.keys, new.keys) == ([1009], ["k9"], ["other"])
+    assert differing(before, Content(before.values, None))[0] is before
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 31, 32, 33, 512, CAPACITY, CAPACITY + 5])
+def test_keys_of_many_dictionaries(n):
+    dicts = tuple({f"{i}.{j}": j for j in range(i % 4)} for i in range(n))
+    assert keys_of(padded(dicts)) == [key for one in dicts for key in one]
+
+
+def test_large_dictionaries_are_read_without_pairs_and_the_same():
+    table = TypeTable(lambda _: False, {})
+    for made in ({f"k{i}": i for i in range(200)}, {i: str(i) for i in range(200)}, defaultdict(int, a=1)):
+        made.update({f"m{i}": Odd() for i in range(100)})
+        content = read(table.info(type(made)), made, referents(made))
+        assert all(map(lambda a, b: a is b, content.keys, made))
+        assert all(map(lambda a, b: a is b, content.values, made.values()))
+
+
+def block_of(*nodes):
+    table = TypeTable(lambda _: False, {})
+    block = Block()
+    for node in nodes:
+        info, refs = table.info(type(node)), referents(node)
+        block.add(node, info, None, refs, read(info, node, refs))
+    assert block.clean()
+    return block
+
+
+def places(block):
+    assert not block.clean()
+    return [i for i, _ in block.changed()]
+
+
+def test_only_those_that_differ_are_named_wherever_they_lie():
+    same = object()
+    nodes = [{"a": same}, {"b": same, "c": same}, [same], [], {}, {"d": same}, [same, same]]
+    block = block_of(*nodes)
+    changes = [
+        (0, lambda: nodes[0].pop("a"), lambda: nodes[0].update(a=same)),
+        (1, lambda: nodes[1].pop("c"), lambda: nodes[1].update(c=same)),
+        (1, lambda: nodes[1].update(z=nodes[1].pop("c")), lambda: nodes[1].update(c=nodes[1].pop("z"))),
+        (2, lambda: nodes[2].append(same), lambda: nodes[2].pop()),
+        (3, lambda: nodes[3].append(same), lambda: nodes[3].pop()),
+        (4, lambda: nodes[4].update(x=same), lambda: nodes[4].clear()),
+        (5, lambda: nodes[5].update(e=same), lambda: nodes[5].pop("e")),
+        (6, lambda: nodes[6].pop(), lambda: nodes[6].append(same)),
+    ]
+    for at, write, undo in changes:
+        write()
+        assert places(block) == [at]
+        undo()
+        assert block.clean()
+    for at, write, undo in changes:
+        for other, also, back in changes:
+            if other != at:
+                write()
+                also()
+                assert sorted(places(block)) == sorted({at, other})
+                back()
+                undo()
+                assert block.clean()
