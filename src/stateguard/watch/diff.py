@@ -100,7 +100,7 @@ class Describer:
         elif kind in (Kind.LIST, Kind.DEQUE):
             changes = self._sequence(qualname(info.cls), before.values, after.values)
         elif kind is Kind.SET:
-            changes = self._set(qualname(info.cls), before.values, after.values)
+            changes = self._set(qualname(info.cls), before, after)
         elif kind is Kind.CELL:
             old = before.values[0] if before.values else None
             new = after.values[0] if after.values else None
@@ -246,10 +246,12 @@ class Describer:
             )
         ]
 
-    def _set(self, name: str, a: list[Any], b: list[Any]) -> list[RawChange]:
-        old_ids, new_ids = {id(x) for x in a}, {id(x) for x in b}
-        went = [x for x in a if id(x) not in new_ids and not _is_dead(x)]
-        came = [x for x in b if id(x) not in old_ids]
+    def _set(self, name: str, before: Content, after: Content) -> list[RawChange]:
+        a, b = before.values, after.values
+        left, right = differing(before, after)
+        old_ids, new_ids = set(map(id, left.values)), set(map(id, right.values))
+        went = [x for x in left.values if id(x) not in new_ids and not _is_dead(x)]
+        came = [x for x in right.values if id(x) not in old_ids]
         if went and came:
             old_digests = Counter(map(self._digester.digest, went))
             new_digests = Counter(map(self._digester.digest, came))
@@ -258,15 +260,15 @@ class Describer:
         if not went and not came:
             return []
         kind = "added" if not went else "cleared" if not b else "removed" if not came else "replaced"
-        before, after = size_words(name, len(a), keyed=False), size_words(name, len(b), keyed=False)
+        was, now = size_words(name, len(a), keyed=False), size_words(name, len(b), keyed=False)
         if came and len(came) <= 3:
-            after += f" (new: {', '.join(map(self._digester.preview, came))})"
+            now += f" (new: {', '.join(map(self._digester.preview, came))})"
         return [
             RawChange(
                 "",
                 kind,
-                before,
-                after,
+                was,
+                now,
                 self._set_digest(name, a),
                 self._set_digest(name, b),
                 came=came,

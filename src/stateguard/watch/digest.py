@@ -50,13 +50,11 @@ class Digester:
         return self._hash(value, [NODES], (), opaque_identity=False).hex()[:12]
 
     def digest_parts(
-        self, name: str, values: Iterable[Any], keys: Iterable[Any] | None = None, kind: Kind = Kind.LIST
+        self, name: str, values: list[Any], keys: list[Any] | None = None, kind: Kind = Kind.LIST
     ) -> str:
         """The hash of a container that is known by its parts: how it was before it changed."""
         state = blake2b(digest_size=8)
-        self._feed_parts(
-            state, name, list(values), None if keys is None else list(keys), [NODES], (), False, kind
-        )
+        self._feed_parts(state, name, values, keys, [NODES], (), False, kind)
         return state.digest().hex()[:12]
 
     def same(self, a: Any, b: Any) -> bool:
