@@ -9,6 +9,7 @@ import tokenize
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 from stateguard.audit.notebook import read_notebook
@@ -44,6 +45,7 @@ def collect(paths: Iterable[Path], root: Path, exclude: tuple[str, ...]) -> list
     Raises :class:`~stateguard.errors.ConfigError` when a path does not exist.
     """
     found: dict[str, SourceFile] = {}
+    is_package = cache(has_marker)  # asked for every directory above every file
     for path in paths:
         if not path.exists():
             raise ConfigError(f"there is no file or directory {str(path)!r}")
@@ -51,7 +53,7 @@ def collect(paths: Iterable[Path], root: Path, exclude: tuple[str, ...]) -> list
         for file in files:
             key = os.path.realpath(file)  # a link is another name of a file, not another file
             if key not in found or (key == os.path.abspath(file) and found[key].path.is_symlink()):
-                found[key] = source_file(file, root)
+                found[key] = source_file(file, root, is_package)
     return sorted(found.values(), key=lambda one: one.shown)
 
 
@@ -73,9 +75,12 @@ def _walk(top: Path, exclude: tuple[str, ...]) -> Iterator[Path]:
                 yield Path(directory, name)
 
 
-def source_file(
-    file: Path, root: Path, is_package: Callable[[Path], bool] = lambda d: (d / "__init__.py").is_file()
-) -> SourceFile:
+def has_marker(directory: Path) -> bool:
+    """Whether the directory is a package on the disk."""
+    return (directory / "__init__.py").is_file()
+
+
+def source_file(file: Path, root: Path, is_package: Callable[[Path], bool]) -> SourceFile:
     """The file as it is audited. ``is_package`` says which directories are packages."""
     absolute = Path(os.path.abspath(file))
     module = module_name(absolute, root, is_package)

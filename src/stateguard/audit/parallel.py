@@ -36,11 +36,16 @@ def read_one(item: Item) -> ModuleFacts:
 
 
 def read_all(items: list[Item], jobs: int, progress: Callable[[int, int], None] | None) -> list[ModuleFacts]:
-    """The facts of all files, in order. ``jobs`` 0 means all cores, for trees that are worth it."""
+    """The facts of all files, in order. ``jobs`` 0 means all cores, for trees that are worth it.
+
+    ``progress`` is told how many of how many are done, first that none is.
+    """
     size = sum(len(data) for _, data in items if data)
     workers = jobs or (os.cpu_count() or 1)
     total = len(items)
     found: list[ModuleFacts] = []
+    if progress is not None:
+        progress(0, total)
     if workers > 1 and size > WORTH_PROCESSES:
         # Fresh interpreters, not forks: the caller may have threads (a progress bar is one).
         with ProcessPoolExecutor(min(workers, total), mp_context=get_context("spawn")) as pool:

@@ -178,15 +178,22 @@ def _with_progress(paths: list[Path], options: AuditOptions, silent: bool) -> Au
     errors = Console(stderr=True)
     if silent or not errors.is_terminal:
         return run_audit(paths, options)
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # slow to import
+    from rich.progress import BarColumn, Progress, TextColumn  # slow to import
 
-    columns = (TextColumn("[bold]Reading"), BarColumn(), MofNCompleteColumn(), TextColumn("files"))
+    columns = (TextColumn("[bold]{task.description}"), BarColumn(), TextColumn("{task.fields[files]}"))
     with Progress(*columns, console=errors, transient=True) as bar:
-        task = bar.add_task("", total=None, visible=False)
+        task = bar.add_task("Reading", total=None, visible=False, files="")
 
         def advance(done: int, total: int) -> None:
-            if total >= PROGRESS_FROM and (done % 16 == 0 or done == total):
-                bar.update(task, completed=done, total=total, visible=done < total)
+            if total < PROGRESS_FROM:
+                return
+            if done == total:  # what is left has no known length
+                bar.update(task, visible=False)
+                bar.add_task("Following calls", total=None, files="")
+            elif done % 16 == 0:
+                bar.update(
+                    task, completed=done, total=total, visible=True, files=f"{done:,} of {total:,} files"
+                )
 
         return run_audit(paths, options, advance)
 
