@@ -1,6 +1,6 @@
 """Who did it: precision and recall of the guard's accusations under concurrency, beside a naive snapshot.
 
-``python benchmarks/attribution.py`` serves 400 requests per row, 20 and 100 in flight, of which 1, 5 or 25 %
+``python -m benchmarks.attribution`` serves 400 requests per row, 20 and 100 in flight, of which 1, 5 or 25 %
 write to shared state: through an alias, a C function, a rebound name, an attribute, a nested container, a
 dict, a class. What is true is known from the seeded plan, and compared with what the guard says:
 

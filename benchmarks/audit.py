@@ -1,6 +1,6 @@
 """Measures ``stateguard audit``: what it finds, what of it is right, how fast; beside ruff, pylint, bandit.
 
-    python benchmarks/audit.py [--site DIRECTORY]
+    python -m benchmarks.audit [--site DIRECTORY]
 
 Installs the packages of ``audit_triage.json`` and the linters into a temporary directory (``--site`` keeps
 it), audits them, and compares each finding with what was written about it after reading the source. Times are

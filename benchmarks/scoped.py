@@ -1,6 +1,6 @@
 """What a per-request global costs: scoped() next to a plain list and to werkzeug's LocalProxy.
 
-Run: ``python benchmarks/scoped.py``. Prints the cost of one request scope, of each operation as a multiple of
+Run: ``python -m benchmarks.scoped``. Prints the cost of one request scope, of each operation as a multiple of
 the same operation on a plain list, and what importing each costs in a fresh interpreter.
 """
 

@@ -1,6 +1,6 @@
 """Conversations of many processes on one store, with killed workers and a restarted server: what is lost?
 
-Run: ``python benchmarks/sessions.py`` (a quarter of an hour; ``--turns 16`` for a short one). Eight processes
+Run: ``python -m benchmarks.sessions`` (a quarter of an hour; ``--turns 16`` for a short one). Eight processes
 take turns in fifty conversations, each adding one message, on the store of stateguard and, in the same run,
 by the snippet that everybody copies (load, append, save). A process writes a message into its own log once
 the store has confirmed it; at the end every confirmed message must be found in its conversation, exactly

@@ -121,11 +121,13 @@ def _left_out(report: AuditReport) -> list[RenderableType]:
     if report.evidence:
         confirmed = sum(bool(f.confirmed) for f in report.findings)
         verb, be = "was" if confirmed == 1 else "were", "is" if len(report.missed) == 1 else "are"
+        missed = "every place that leaked is a finding"
+        if report.missed:
+            missed = f"{counted(len(report.missed), 'place')} that leaked {be} no finding"
         found.append(
             Text(
                 f"  Evidence, {counted(report.evidence, 'recorded leak')}: "
-                f"{counted(confirmed, 'finding')} {verb} seen at runtime, "
-                f"{counted(len(report.missed), 'place')} that leaked {be} no finding.",
+                f"{counted(confirmed, 'finding')} {verb} seen at runtime, {missed}.",
                 "magenta",
             )
         )
