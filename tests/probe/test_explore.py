@@ -148,3 +148,21 @@ def test_bounds():
     result = explorer(apps.history_clean, requests=20, users=4).run()
     assert result.sent <= 20
     assert explorer(apps.history_clean, seconds=0.0).run().verdict == "INVALID"
+
+
+@pytest.mark.parametrize("chunks", [1, 3])
+def test_sleeping_is_no_error_however_long_and_whoever_else_sleeps(chunks):
+    """One user after the other, eight of them: the last has waited for four minutes when its turn comes."""
+
+    async def slow(scope, receive, send):
+        if scope["type"] != "http":
+            return
+        said = json.loads((await receive())["body"])["message"].encode()
+        await asyncio.sleep(30)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for left in reversed(range(chunks)):
+            await asyncio.sleep(2)
+            await send({"type": "http.response.body", "body": said, "more_body": bool(left)})
+
+    result = explorer(slow, users=8, requests=40, seconds=20).run()
+    assert (result.verdict, result.errors) == ("PASS", 0)

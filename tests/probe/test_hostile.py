@@ -13,7 +13,7 @@ SMALL = {"users": 2, "requests": 8, "seconds": 20}
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("never_answers", "no answer within 10 seconds"),
+        ("never_answers", "no answer within 600 seconds"),
         ("never_ends", "does not end when its client has gone"),
         ("ends_the_process", "ended its process (status 3)"),
         ("raises_system_exit", "raised SystemExit"),
@@ -65,3 +65,9 @@ def test_encoded_marks_are_read(name):
     bleed = result.shrunk.bleeds[0]
     assert bleed.form == (name if name in ("base64", "hexadecimal") else "")
     assert bleed.owner_number == (-1 if name == "cut" else 0)
+
+
+def test_one_that_never_answers_is_given_up_soon():
+    result = explorer(hostile.never_answers, users=8, requests=200, seconds=60).run()
+    assert result.verdict == "INVALID"
+    assert result.schedules == 5

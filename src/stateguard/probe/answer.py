@@ -35,6 +35,11 @@ class Answer:
         return len(self.body) >= LARGEST or len(self.messages) >= MESSAGES
 
     @property
+    def begun(self) -> bool:
+        """Whether anything came at all."""
+        return bool(self.headers or self.body or self.messages or (self.status and not self.error))
+
+    @property
     def failed(self) -> bool:
         """Whether it counts as an error."""
         return bool(self.error) or self.status >= 400

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 HANGS = 3
 """Interleavings in which the application may stop answering before the probe gives up."""
 
+MUTE = 5
+"""Interleavings, the first ones, in which nobody may be answered before the probe gives up."""
+
 SHRINKING = 15.0
 """Seconds that making a bleed small may take, beyond those that finding it took."""
 
@@ -87,6 +90,7 @@ class Explorer:
         self._progress = progress
         self._slowest = 0.0
         self._hangs = 0
+        self._mute = 0
         self.result = Result(plan.users, notes=plan.notes())
 
     def run(self) -> Result:
@@ -100,7 +104,7 @@ class Explorer:
                 if search.opening:
                     continue  # one of the larger runs that come first
                 break
-            if time.monotonic() >= self._deadline or self._hangs >= HANGS:
+            if time.monotonic() >= self._deadline or self._hangs >= HANGS or self._mute >= MUTE:
                 break
             outcome = self._try(script, policy)
             if outcome is None:
@@ -110,6 +114,8 @@ class Explorer:
                 break
             search.learn(outcome)
             self._count(outcome)
+            if outcome.mute and self._mute == result.schedules - 1:
+                self._mute += 1
             if outcome.bled:
                 result.seconds = time.monotonic() - started
                 self._make_small(Script(script.steps, outcome.switches))

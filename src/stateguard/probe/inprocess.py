@@ -88,8 +88,11 @@ async def serve_asgi(
     answer: Answer,
     state: dict[str, Any],
     leave: asyncio.Event,
+    begun: asyncio.Event | None = None,
 ) -> None:
     """Serve one request into ``answer``. Once ``leave`` is set, the client has gone.
+
+    ``begun`` is set when the answer begins.
 
     Suspends at each ``receive`` and ``send``, as a server does for a slow client.
     """
@@ -137,6 +140,8 @@ async def serve_asgi(
 
     async def send(message: dict[str, Any]) -> None:
         kind = message["type"]
+        if begun is not None:
+            begun.set()
         if kind == "http.response.start":
             answer.status = message["status"]
             for name, value in message.get("headers", ()):

@@ -11,7 +11,7 @@ from stateguard.probe.answer import Answer
 from stateguard.probe.inprocess import Lifespan, protocol_of, serve_asgi, serve_wsgi
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from stateguard.probe.requests import Template
 
@@ -131,13 +131,29 @@ class ServerThreads:
 
 
 async def finish(
-    served: asyncio.Future[Any], answer: Answer, seconds: float, leave: asyncio.Event | None = None
+    served: asyncio.Future[Any],
+    answer: Answer,
+    seconds: float,
+    leave: asyncio.Event | None = None,
+    begun: Coroutine[Any, Any, object] | None = None,
+    patience: float = 0.0,
 ) -> None:
-    """Wait for the application, then leave, then insist, then give up; note in ``answer`` what went wrong."""
-    done, _ = await asyncio.wait([served], timeout=seconds)
+    """Wait for the application, then leave, then insist, then give up; note in ``answer`` what went wrong.
+
+    ``patience`` is how long the answer may take to begin, which ``begun`` waits for; ``seconds`` are counted
+    from then on.
+    """
+    within, left = seconds, seconds
+    if begun is not None:
+        first = asyncio.ensure_future(begun)
+        some, _ = await asyncio.wait([served, first], timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        if not some:
+            within, left = patience, 0.0
+        first.cancel()
+    done, _ = await asyncio.wait([served], timeout=left)
     if not done:
         if not answer.body and not answer.messages:
-            answer.error = f"no answer within {seconds:g} seconds"
+            answer.error = f"no answer within {within:g} seconds"
         if leave is not None:
             leave.set()
             done, _ = await asyncio.wait([served], timeout=GRACE)

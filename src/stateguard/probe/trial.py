@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from stateguard.probe.switches import Point, Policy, Script
 
 
+PATIENCE = 600.0
+"""Virtual seconds that an answer may take to begin: they cost nothing, and one user's pass for all others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """What is probed."""
@@ -52,6 +56,8 @@ class Outcome:
     switches: dict[Point, int] = field(default_factory=dict)
     missed: list[Point] = field(default_factory=list)
     halt: str = ""
+    mute: bool = False
+    """Whether nobody was answered, not even by an error page."""
 
     @property
     def bled(self) -> bool:
@@ -131,6 +137,7 @@ class _Trial:
             if not leaving:
                 asyncio.set_event_loop(None)
                 loop.close()
+        outcome.mute = not any(answer.begun for _, answer in self._answers.values())
         outcome.exchanges = self._judged()
         return outcome
 
@@ -190,19 +197,19 @@ class _Trial:
         answer: Answer,
         lifespan: Lifespan,
     ) -> None:
-        leave = asyncio.Event()
+        leave, begun = asyncio.Event(), asyncio.Event()
         if self._subject.protocol == "wsgi":
             if request.method == "WS":
                 answer.error = "a WSGI application has no websockets"
                 return
             served = self._serve_wsgi(actor, request, headers, answer)
         else:
-            served = serve_asgi(self._app, request, headers, answer, lifespan.state, leave)
+            served = serve_asgi(self._app, request, headers, answer, lifespan.state, leave, begun)
         # A context of its own, as under a server; in it, tasks and threads are held.
         context = copy_context()
         context.run(actor_of.set, actor)
         task = asyncio.get_running_loop().create_task(served, context=context)
-        await finish(task, answer, self._subject.answer_seconds, leave)
+        await finish(task, answer, self._subject.answer_seconds, leave, begun.wait(), PATIENCE)
 
     async def _serve_wsgi(
         self, actor: Actor, request: Template, headers: list[tuple[str, str]], answer: Answer
