@@ -29,6 +29,9 @@ def baseline(places: tuple[str, ...], min_severity: Any) -> None:
     Paste them into [tool.stateguard]; from then on only new leaks alarm. Remove them one by one.
     """
     leaks = [one for one in read_leaks(places).worst_first() if at_least(one.leak.severity, min_severity)]
+    if not leaks:
+        click.echo(f"no leaks of severity {min_severity} or worse have been recorded there", err=True)
+        return
     click.echo("\n".join(["[tool.stateguard]", "allow = [", *_entries(leaks), "]"]))
 
 

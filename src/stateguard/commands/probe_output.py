@@ -64,9 +64,13 @@ class LiveStatus:
             parts.append(counted(result.schedules, "interleaving"))
         if result.bled:
             parts.append("LEAK: making it small" if result.schedules else "LEAK")
-            return Text("  ".join(parts), _COLOURS["LEAK"])
-        parts.append(f"no bleed so far, {len(result.controlled)} of {result.users} controls")
-        return Text("  ".join(parts))
+            return _line(parts, _COLOURS["LEAK"])
+        parts.append(f"no bleed yet, {len(result.controlled)} of {result.users} controls")
+        return _line(parts)
+
+
+def _line(parts: list[str], style: str = "") -> Text:
+    return Text("  ".join(parts), style, no_wrap=True, overflow="ellipsis")
 
 
 def show(result: Result, again: str, console: Console) -> None:

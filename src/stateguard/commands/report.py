@@ -85,8 +85,11 @@ def _print(merged: Merged, shown: list[Distinct], milder: int, min_severity: str
     if shown:
         console.print(render(shown))
     processes = {process for one in merged.leaks.values() for process in one.seen}
-    words = [counted(len(shown), "distinct leak"), counted(sum(one.count for one in shown), "occurrence")]
-    words = [", ".join(words), counted(len(processes), "process", "processes")]
+    if merged.leaks:
+        words = [counted(len(shown), "distinct leak"), counted(sum(one.count for one in shown), "occurrence")]
+        words = [", ".join(words), counted(len(processes), "process", "processes")]
+    else:
+        words = ["no leaks have been recorded there"]
     if milder:
         words.append(f"{milder} milder than {min_severity} left out")
     if merged.unreadable:
