@@ -6,10 +6,6 @@ again, new objects are walked, objects that nothing watched refers to any more a
 
 from __future__ import annotations
 
-import sys
-import types
-from collections import deque
-from contextvars import ContextVar
 from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
@@ -17,25 +13,18 @@ from typing import TYPE_CHECKING, Any
 from stateguard.watch.block import LARGE, Block
 from stateguard.watch.compare import identical
 from stateguard.watch.content import Content, Unsettled, differing, fingerprint, read, referents
-from stateguard.watch.edges import Anchor, Edges
-from stateguard.watch.kinds import STATIC, Kind, TypeInfo, TypeTable
-from stateguard.watch.probes import Probes
+from stateguard.watch.edges import Anchor
+from stateguard.watch.kinds import Kind, TypeInfo, TypeTable
+from stateguard.watch.nodes import Nodes
+from stateguard.watch.release import Release
 from stateguard.watch.rotation import Rotation
 from stateguard.watch.walk import STRIDE, Walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    pass
 
 HOT = 32_768
 """References of the nodes that have changed before, at most: they are compared at every look."""
-
-BATCH = 64
-"""Nodes that are let go of between two looks at the clock."""
-
-CYCLE = 20_000
-"""Objects up to which a group that holds itself is searched for what holds it from outside."""
-
-CYCLE_IN_SLICES = 500
 
 
 @dataclass(slots=True, eq=False)
@@ -50,47 +39,18 @@ class Difference:
     """The node had not changed before, as far as anybody has seen."""
 
 
-class Graph:
-    """Nodes in blocks, found by identity. Not thread-safe: the caller holds a lock."""
+class Graph(Nodes):
+    """Compares nodes with how they were, and follows what has changed. Not thread-safe."""
 
     def __init__(self, table: TypeTable) -> None:
-        self.table = table
-        self.edges = Edges(table)
-        self.hot: dict[Block, None] = {}
-        """Nodes that have changed before: compared at every look, however brief."""
-        self.blocks: dict[Block, None] = {}
-        """Compared at every check."""
-        self.spaces: dict[Block, None] = {}
-        """The namespaces of modules and classes: at every check what their names hold, but the names
-        themselves, a hundred times more of them than ever change, with the cold nodes."""
-        self.cold: dict[Block, None] = {}
-        """Compared when asked: functions' own parts, process settings."""
-        self.static: dict[Block, None] = {}
-        """Never compared: tuples and other things that only lead on."""
-        self.probes = Probes()
-        self.locals: dict[int, Any] = {}
-        """The ``threading.local`` objects met on the way."""
-        self.variables: dict[int, ContextVar[Any]] = {}
-        """The context variables met on the way."""
-        self._index: dict[int, Block] = {}
-        self._extra: dict[int, int] = {}
-        self._anchored: dict[int, Anchor] = {}
-        self._open: dict[str, Block] = {}
-        self._dirty: set[Block] = set()
-        self._leaving: deque[Any] = deque()
-        self._doubtful: dict[int, Any] = {}
+        super().__init__(table)
         self.eager = True
         """Whether what comes is walked at once, however much it is; otherwise :attr:`walk` is to be run."""
         self.portion: int | None = None
         """New nodes that a look walks through at most; what is left lies in :attr:`walk`."""
         self.walk = Walk(self)
         self.rotation = Rotation(self)
-
-    def __len__(self) -> int:
-        return len(self._index) + len(self.probes)
-
-    def __contains__(self, obj: object) -> bool:
-        return id(obj) in self._index or id(obj) in self.probes.nodes
+        self.release = Release(self)
 
     # -- growing ---------------------------------------------------------------------------------
 
@@ -112,58 +72,6 @@ class Graph:
             self.walk.meet(obj, anchor, info or self.table.info(type(obj)), cold)
         if self.eager:
             self.walk.run()
-
-    def _count(self, key: int) -> None:
-        """One more edge leads to a watched object."""
-        extra = self._extra.pop(key, 0) + 1
-        if extra:
-            self._extra[key] = extra
-
-    def _place(
-        self, obj: Any, info: TypeInfo, parent: Any, refs: list[Any], content: Content, cold: bool
-    ) -> None:
-        if info.kind is Kind.BUFFER or info.kind is Kind.TICKER:
-            self.probes.add(obj, info, parent, content)
-            return
-        if info.kind is Kind.LOCAL:
-            self.locals[id(obj)] = obj
-        if info.kind is Kind.FUNCTION:
-            cold = True
-        group = "static" if info.kind in STATIC else "cold" if cold else "blocks"
-        if group == "blocks" and self._is_namespace(parent):
-            group = "spaces"
-        self._settle_in(self._home(group, refs), obj, info, parent, refs, content)
-
-    def _is_namespace(self, parent: Any) -> bool:
-        """Whether what hangs below is the namespace of a module or a class."""
-        if type(parent) is Anchor:
-            return parent.namespace
-        return self.table.info(type(parent)).kind is Kind.CLASS
-
-    def _home(self, group: str, refs: list[Any]) -> Block:
-        """A block with room for a node: shared with others of its group, or its own if it is large."""
-        tender = "numpy" in sys.modules and self._any_tender(refs)
-        mark = f"{group} tender" if tender else group
-        block = self._open.get(mark)
-        if block is None or block.full or len(refs) > LARGE:
-            block = Block(self._soften if tender else None)
-            home: dict[Block, None] = getattr(self, group)
-            home[block] = None
-            if len(refs) <= LARGE:
-                self._open[mark] = block
-        return block
-
-    def _any_tender(self, refs: list[Any]) -> bool:
-        found = list(map(type, refs))
-        return any(
-            self.table.info(cls).tender for cls in dict(zip(map(id, found), found, strict=True)).values()
-        )
-
-    def _is_tender(self, obj: Any) -> bool:
-        return self.table.info(type(obj)).tender
-
-    def _soften(self, refs: list[Any]) -> list[Any]:
-        return [self.probes.stand_in(ref) if self._is_tender(ref) else ref for ref in refs]
 
     # -- checking --------------------------------------------------------------------------------
 
@@ -218,11 +126,11 @@ class Graph:
         Whatever has come is walked first, and whatever has gone is let go of, but for half of the time at
         most: a state that is always growing is looked at all the same.
         """
-        if self.walk or self._leaving or self._doubtful:
+        if self.walk or self.release:
             now = perf_counter_ns()
             half = now + (until - now) // 2
             self.walk.run(half)
-            self._release(half)
+            self.release.run(half)
             self._dirty.clear()
         found: list[Difference] = []
         removed: list[Any] = []
@@ -243,18 +151,25 @@ class Graph:
             self._tidy(removed, until)
         return found
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether there is more to walk, or to let go of, than a look has had time for."""
+        return bool(self.walk or self.release.leaving)
+
     def _tidy(self, removed: list[Any], until: int | None = None) -> None:
         for obj in removed:
-            self._uncount(obj)
+            self.release.uncount(obj)
         if until is None:
             self.walk.run(nodes=None if self.portion is None else len(self) + self.portion)
-            self._release(nodes=self.portion)
+            self.release.run(nodes=self.portion)
             self._seal()
         self._dirty.clear()  # in slices, each block is sealed when its turn comes
 
     def _seal(self) -> None:
         for block in self._dirty:
             block.seal()
+
+    # -- absorbing -------------------------------------------------------------------------------
 
     def _absorb(
         self,
@@ -333,13 +248,6 @@ class Graph:
         self._dirty.add(block)
         self._relink(own, info, before, after, parent, removed)
 
-    def _settle_in(
-        self, block: Block, obj: Any, info: TypeInfo, parent: Any, refs: list[Any], content: Content
-    ) -> None:
-        block.add(obj, info, parent, refs, content)
-        self._index[id(obj)] = block
-        self._dirty.add(block)
-
     def _absorb_probes(self, keys: list[int], found: list[Difference], removed: list[Any]) -> None:
         for key, there in list(self.probes.alive(keys)):
             node = self._find_again(key) if there is None else there
@@ -392,227 +300,3 @@ class Graph:
             self.walk.add(node, come)
         for children in gone.values():
             removed.extend(children)
-
-    # -- letting go ------------------------------------------------------------------------------
-
-    def _uncount(self, obj: Any) -> None:
-        """One edge to an object is gone; with the last one, it leaves."""
-        key = id(obj)
-        if key not in self._index and key not in self.probes.nodes:
-            return
-        extra = self._extra.pop(key, 0)
-        if extra > 1:
-            self._extra[key] = extra - 1
-        if extra > 0:
-            self._doubtful[key] = obj
-        else:
-            # Nothing watched refers to it. Unless that changes before its turn, its own edges go with it.
-            self._extra[key] = -1
-            self._leaving.append(obj)
-
-    @property
-    def has_hot(self) -> bool:
-        """Whether anything has changed before."""
-        return bool(self.hot or self.probes.hot)
-
-    @property
-    def unsettled(self) -> bool:
-        """Whether there is more to walk, or to let go of, than a look has had time for."""
-        return bool(self.walk or self._leaving)
-
-    @property
-    def cost(self) -> int:
-        """About how many nanoseconds a comparison of everything takes, for want of a measurement."""
-        refs = sum(len(block.refs) for home in (self.hot, self.blocks, self.spaces) for block in home)
-        return 60 * len(self._index) + 10 * refs
-
-    def memory(self) -> int:
-        """Bytes that the graph takes, about: measured on some of the blocks."""
-        blocks = list(self._all_blocks())
-        sample = blocks[:: max(1, len(blocks) // 50)]
-        size = sum(map(Block.memory, sample)) * len(blocks) // max(1, len(sample))
-        tables = (self._index, self._extra, self._anchored, self.probes.nodes)
-        return size + sum(map(sys.getsizeof, tables)) + 32 * (len(self._index) + len(self._extra))
-
-    def _release(self, until: int | None = None, nodes: int | None = None) -> None:
-        """Drop what nothing watched refers to any more, cycles included (trial deletion)."""
-        while self._leaving:
-            if nodes is not None:
-                nodes -= BATCH
-                if nodes < 0:
-                    return
-            places: dict[Block, dict[int, int]] = {}
-            for _ in range(min(BATCH, len(self._leaving))):
-                node = self._leaving.popleft()
-                key = id(node)
-                if self._extra.get(key) != -1:
-                    continue  # something refers to it again
-                del self._extra[key]
-                self._doubtful.pop(key, None)
-                unmet = self.walk.withdraw(node) if self.walk else None
-                for child in self._take_out(node, places):
-                    if unmet and unmet[id(child)] > 0:
-                        unmet[id(child)] -= 1
-                    else:
-                        self._uncount(child)
-            if until is not None and perf_counter_ns() >= until:
-                return
-        while self._doubtful:
-            obj = self._doubtful.pop(next(iter(self._doubtful)))
-            if obj in self and not self.walk:
-                self._drop_if_cycle(obj, CYCLE if until is None else CYCLE_IN_SLICES)
-            if until is not None and perf_counter_ns() >= until:
-                return
-
-    def _take_out(self, node: Any, places: dict[Block, dict[int, int]]) -> list[Any]:
-        """Forget a node; what it led to. ``places`` keeps where the nodes of a block lie, for many nodes."""
-        block = self._index.pop(id(node), None)
-        if block is None:
-            children = self.children(node)
-            self.probes.remove(id(node))
-            return children
-        where = places.get(block)
-        if where is None:
-            where = places[block] = block.places()
-        i = where[id(node)]
-        children = self._children_at(block, i)
-        block.remove(i)
-        self._dirty.add(block)
-        self._retire(block)
-        return children
-
-    def _retire(self, block: Block) -> None:
-        if len(block):
-            return
-        for home in (self.hot, self.blocks, self.spaces, self.cold, self.static):
-            home.pop(block, None)
-        for group, kept in list(self._open.items()):
-            if kept is block:
-                del self._open[group]
-
-    def _drop_if_cycle(self, start: Any, limit: int) -> None:
-        inside: dict[int, Any] = {id(start): start}
-        internal: dict[int, int] = {}
-        todo = [start]
-        while todo:
-            for child in self.children(todo.pop()):
-                key = id(child)
-                if key in self._index or key in self.probes.nodes:
-                    internal[key] = internal.get(key, 0) + 1
-                    if key not in inside:
-                        inside[key] = child
-                        todo.append(child)
-            if len(inside) > limit:  # large and well connected: alive in all likelihood
-                return
-        live = [
-            obj
-            for key, obj in inside.items()
-            if key in self._anchored or self._extra.get(key, 0) + 1 > internal.get(key, 0)
-        ]
-        while live:
-            obj = live.pop()
-            if inside.pop(id(obj), None) is not None:
-                live.extend(child for child in self.children(obj) if id(child) in inside)
-        places: dict[Block, dict[int, int]] = {}
-        for obj in inside.values():
-            children = self._take_out(obj, places)
-            self._extra.pop(id(obj), None)
-            for child in children:
-                child_key = id(child)
-                if child_key not in inside and child in self:
-                    extra = self._extra.pop(child_key, 0)
-                    if extra > 1:
-                        self._extra[child_key] = extra - 1
-
-    # -- asking ----------------------------------------------------------------------------------
-
-    def children(self, node: Any) -> list[Any]:
-        """The watched objects that a node led to when last looked at."""
-        block = self._index.get(id(node))
-        if block is not None:
-            return self._children_at(block, block.position(node))
-        content = self.probes.contents.get(id(node))
-        if content is None:
-            return []
-        info, parent = self.probes.infos[id(node)], self.probes.parents[id(node)]
-        return [child for child, _ in self.edges.of(node, info, content, parent)]
-
-    def _children_at(self, block: Block, i: int) -> list[Any]:
-        if block.is_plain(i) and self.table.are_leaves(block.refs_of(i)):
-            return []
-        edges = self.edges.of(block.nodes[i], block.infos[i], block.content(i), block.parents[i])
-        return [child for child, _ in edges]
-
-    def content(self, node: Any) -> tuple[TypeInfo, Content] | None:
-        """What a node held when last looked at, or ``None`` if it is not watched."""
-        block = self._index.get(id(node))
-        if block is not None:
-            i = block.position(node)
-            return block.infos[i], block.content(i)
-        if id(node) in self.probes.nodes:
-            return self.probes.infos[id(node)], self.probes.contents[id(node)]
-        return None
-
-    def parent(self, node: Any) -> Any:
-        """The node or anchor through which a node was met, or ``None``."""
-        block = self._index.get(id(node))
-        if block is not None:
-            return block.parents[block.position(node)]
-        return self.probes.parents.get(id(node))
-
-    def is_shared(self, node: Any) -> bool:
-        """Whether more than one reference among the watched objects leads to ``node``."""
-        return self._extra.get(id(node), 0) > 0
-
-    def _set_parent(self, node: Any, parent: Any) -> None:
-        block = self._index.get(id(node))
-        if block is not None:
-            block.parents[block.position(node)] = parent
-        elif id(node) in self.probes.nodes:
-            self.probes.parents[id(node)] = parent
-
-    def holders(self, node: Any) -> Iterator[Any]:
-        """The nodes that refer to ``node``, other than the one it was met through. Slow: a full scan."""
-        wanted = id(node)
-        for block in self._all_blocks():
-            if wanted not in set(map(id, block.refs)):
-                continue
-            for i, holder in enumerate(block.nodes):
-                if any(child is node for child in self._children_at(block, i)):
-                    yield holder
-
-    def adopt_parent(self, node: Any, parent: Any) -> None:
-        """Know ``node`` through ``parent`` from now on."""
-        self._set_parent(node, parent)
-
-    def find_way(self, node: Any) -> bool:
-        """Know ``node`` and those on the way to it by a shortest way from an anchor. Slow: a walk."""
-        if node not in self:
-            return False
-        roots = [obj for block in self._all_blocks() for obj in block.nodes if id(obj) in self._anchored]
-        through: dict[int, Any] = dict.fromkeys(map(id, roots))
-        todo = deque(roots)
-        while todo and id(node) not in through:
-            holder = todo.popleft()
-            for child in self.children(holder):
-                if id(child) not in through:
-                    through[id(child)] = holder
-                    todo.append(child)
-        if id(node) not in through:
-            return False
-        while type(self.parent(node)) is not Anchor and through[id(node)] is not None:
-            self.adopt_parent(node, through[id(node)])
-            node = through[id(node)]
-        return True
-
-    def functions(self) -> Iterator[types.FunctionType]:
-        """The functions among the nodes."""
-        for block in self._all_blocks():
-            yield from (node for node in block.nodes if type(node) is types.FunctionType)
-
-    def _all_blocks(self) -> Iterable[Block]:
-        yield from self.hot
-        yield from self.blocks
-        yield from self.spaces
-        yield from self.cold
-        yield from self.static

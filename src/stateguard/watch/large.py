@@ -1,0 +1,177 @@
+"""One list or dictionary of very many entries: looked at by its end, and in parts.
+
+A leak that grows is written to in nearly every request, and comparing all of it each time would cost more
+with each. So a glance at it compares its length and its last entry: what has been added to its end is taken
+in at a cost that does not depend on its size. Everything else that happens to it is found when its turn in
+the round comes, a part at a time.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from stateguard.watch.block import HOLE, Block
+from stateguard.watch.compare import identical, same_run
+from stateguard.watch.content import Content, referents
+from stateguard.watch.kinds import Kind, TypeInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ENDS = 128
+"""Entries at the beginning, and at the end, that stand for all when growth is told: what a hash samples."""
+
+MOST = 1024
+"""Entries by which it may have grown to be taken in at a glance."""
+
+PART = {Kind.LIST: 16_384, Kind.DICT: 65_536}
+"""Entries that are compared between two looks at the clock. Nothing but an iterator leads into the middle of a
+dictionary, so its parts are larger: each costs the way there."""
+
+
+class Growth(NamedTuple):
+    """What has come to the end."""
+
+    values: list[Any]
+    keys: list[Any]
+
+
+def suits(info: TypeInfo) -> bool:
+    """Whether a node is of a kind that can be looked at so."""
+    return info.exact and info.only is None and (info.kind is Kind.LIST or info.kind is Kind.DICT)
+
+
+class Large(Block):
+    """A block of one node. A list's references lie in the order of the list, not in that of the collector."""
+
+    __slots__ = ("_at",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._at = 0
+
+    @property
+    def full(self) -> bool:
+        """Always: nothing else is to lie here."""
+        return True
+
+    @property
+    def _ordered(self) -> bool:
+        """Whether what is kept are the node's values, each with its key if it has one."""
+        return not self._odd and (self.infos[0].kind is Kind.LIST or len(self._keys) == len(self.refs))
+
+    def _now(self) -> list[Any]:
+        node = self.nodes[0]
+        return list.copy(node) if self.infos[0].kind is Kind.LIST else referents(node)
+
+    def clean(self, keys: bool = True) -> bool:
+        """As of any block."""
+        if self._stale:
+            self.seal()
+        if not identical(self._now(), self.refs):
+            return False
+        if not (keys and self._keyed):
+            return True
+        try:
+            return identical(self._keys_now(), self._keys)
+        except RuntimeError:  # another thread is changing it
+            return False
+
+    def changed(self) -> Iterator[tuple[int, list[Any]]]:
+        """As of any block."""
+        if self.nodes and self.nodes[0] is not HOLE and not self.clean():
+            yield 0, referents(self.nodes[0])
+
+    def content(self, i: int) -> Content:
+        """As of any block."""
+        if self.infos[i].kind is Kind.LIST or not self._ordered:
+            return self._odd.get(i) or Content(self.refs, plain=True)
+        return Content(self.refs, self._keys, plain=True)
+
+    def replace(self, i: int, refs: list[Any], content: Content) -> None:
+        """As of any block."""
+        plain = content.plain
+        if self.infos[i].kind is Kind.LIST:
+            refs = content.values
+        keys = content.keys or []
+        if len(refs) == 2 * len(keys):  # not only strings for keys: they are among the references
+            plain, keys = False, []
+        self.refs, self._keys = refs, keys
+        self._starts[1], self._kstarts[1] = len(refs), len(keys)
+        self._odd.clear()
+        if not plain:
+            self._odd[i] = content
+        self._stale, self._at = True, 0
+
+    # -- at a glance -----------------------------------------------------------------------------
+
+    def grown(self) -> Growth | None:
+        """What has come to the end; ``None`` if that is not all, as far as the end and the length show."""
+        node, n = self.nodes[0], len(self.refs)
+        if not n or not self._ordered:
+            return None
+        if self.infos[0].kind is Kind.LIST:
+            end = list.__getitem__(node, slice(n - 1, n + MOST))
+            if not end or end[0] is not self.refs[-1] or len(end) > MOST:
+                return None
+            return Growth(end[1:], [])
+        more = dict.__len__(node) - n
+        if not 0 <= more < MOST:
+            return None
+        try:
+            keys = list(islice(dict.__reversed__(node), more + 1))
+            values = list(islice(reversed(dict.values(node)), more + 1))
+        except RuntimeError:  # another thread is changing it
+            return None
+        if dict.__len__(node) - n != more or not len(keys) == len(values) == more + 1:
+            return None
+        if keys[-1] is not self._keys[-1] or values[-1] is not self.refs[-1]:
+            return None
+        return Growth(values[-2::-1] if more else [], keys[-2::-1] if more else [])
+
+    def extend(self, growth: Growth) -> tuple[Content, Content]:
+        """Take in what has come; what it held before and holds now, by its ends."""
+        before = self._ends(ENDS)
+        self.refs += growth.values
+        self._keys += growth.keys
+        self._starts[1], self._kstarts[1] = len(self.refs), len(self._keys)
+        return before, self._ends(ENDS + len(growth.values))
+
+    def _ends(self, last: int) -> Content:
+        gap = len(self.refs) - ENDS - last
+        keys = None
+        if self.infos[0].kind is Kind.DICT:
+            keys = self._keys[:ENDS] + self._keys[-last:]
+        return Content(self.refs[:ENDS] + self.refs[-last:], keys, gap=gap)
+
+    # -- in parts --------------------------------------------------------------------------------
+
+    def go_on(self, until: int) -> bool | None:
+        """Compare it until the clock (``perf_counter_ns``) shows ``until``. ``None``: not all has had its turn."""
+        if not self._ordered:
+            return self.clean()
+        node, part = self.nodes[0], PART[self.infos[0].kind]
+        is_list = self.infos[0].kind is Kind.LIST
+        while True:
+            at = self._at
+            try:
+                if is_list:
+                    same = self._same(list.__getitem__(node, slice(at, at + part)), self.refs)
+                else:
+                    same = self._same(list(islice(dict.values(node), at, at + part)), self.refs)
+                    same = same and self._same(list(islice(node, at, at + part)), self._keys)
+            except RuntimeError:  # another thread is changing it
+                same = False
+            self._at = at + part
+            if not same or self._at >= len(self.refs):
+                self._at = 0
+                return same
+            if perf_counter_ns() >= until:
+                return None
+
+    def _same(self, now: list[Any], before: list[Any]) -> bool:
+        last = self._at + len(now) == len(before)
+        whole = last or len(now) == PART[self.infos[0].kind]
+        return whole and self._at + len(now) <= len(before) and same_run(now, 0, before, self._at, len(now))
