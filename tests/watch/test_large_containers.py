@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
 import types
+import weakref
 from collections import OrderedDict, defaultdict
 
 import pytest
 
 from stateguard.watch.block import CAPACITY, Block
 from stateguard.watch.content import Content, differing, read, referents
+from stateguard.watch.graph import HOT
 from stateguard.watch.keys import keys_of, padded
 from stateguard.watch.kinds import TypeTable
+from stateguard.watch.large import Large
 from stateguard.watch.watcher import Watcher
 
 MODULE = "tests.watch.large_containers"
@@ -44,6 +49,10 @@ class Odd:
         raise AssertionError("application code")
 
     __hash__ = object.__hash__
+
+
+class Kept(list):
+    pass
 
 
 @pytest.mark.parametrize("make", [dict, OrderedDict, lambda pairs: defaultdict(list, pairs)])
@@ -187,3 +196,221 @@ def test_only_those_that_differ_are_named_wherever_they_lie():
                 back()
                 undo()
                 assert block.clean()
+
+
+# -- looked at by the end -----------------------------------------------------------------------------
+
+HUGE = HOT + 5_000
+
+
+def round_of(watcher):
+    """All that is found in slices until everything has had its turn."""
+    found, rotation = [], watcher.graph.rotation
+    until = rotation.rounds + 2
+    while rotation.rounds < until:
+        found += watcher.check_slice(time.perf_counter_ns() + 10**6)
+    return [(seen.path, seen.change.kind) for seen in found]
+
+
+def settle(watcher):
+    """Walk what has come, let go of what has gone."""
+    while watcher.graph.unsettled:
+        watcher.check_slice(time.perf_counter_ns() + 10**7)
+
+
+def watch_by_the_end():
+    watcher = watch()
+    watcher.graph.portion = 2_000  # as where looks have a limit
+    return watcher
+
+
+def large_block(watcher, node):
+    block = watcher.graph._index[id(node)]
+    assert type(block) is Large
+    return block
+
+
+def hot(watcher, node):
+    return large_block(watcher, node) in watcher.graph.hot
+
+
+GROWN = {
+    "list": (lambda: [Odd() for _ in range(HUGE)], lambda grown, i: grown.append([i])),
+    "dict": (
+        lambda: {f"k{i}": Odd() for i in range(HUGE)},
+        lambda grown, i: grown.__setitem__(f"new{i}", [i]),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", GROWN)
+def test_what_comes_to_the_end_is_found_at_a_glance(state, kind):
+    make, add = GROWN[kind]
+    state.grown = grown = make()
+    watcher = watch_by_the_end()
+    add(grown, 0)
+    [(_, told_kind)] = round_of(watcher)
+    assert told_kind == {"list": "appended", "dict": "added"}[kind]
+    assert hot(watcher, grown)
+    for i in range(1, 30):
+        add(grown, i)
+        [seen] = watcher.check_hot()
+        assert seen.change.kind == told_kind
+        assert seen.change.after_hash
+        assert seen.change.came[0] is (grown[-1] if kind == "list" else grown[f"new{i}"])
+        assert not seen.fresh
+    assert watcher.check_hot() == []
+    assert round_of(watcher) == []
+    assert told(watcher) == []  # the full comparison agrees
+    last = grown[-1] if kind == "list" else grown["new29"]
+    last.append("what came is watched as well")
+    assert len(told(watcher)) == 1
+
+
+@pytest.mark.parametrize("kind", GROWN)
+def test_growth_is_told_as_a_full_look_tells_it(state, kind):
+    make, add = GROWN[kind]
+    state.grown = grown = make()
+    watcher = watch_by_the_end()
+    add(grown, 0)
+    round_of(watcher)
+    other = watch()
+    add(grown, 1)
+    [glanced] = watcher.check_hot()
+    [seen] = other.check()
+    assert glanced.path == seen.path
+    ours, theirs = glanced.change, seen.change
+    assert (ours.kind, ours.suffix, ours.before, ours.after) == (
+        theirs.kind,
+        theirs.suffix,
+        theirs.before,
+        theirs.after,
+    )
+    assert (ours.before_hash, ours.after_hash) == (theirs.before_hash, theirs.after_hash)
+
+
+ELSEWHERE = {
+    "list": [
+        lambda grown: grown.__setitem__(7, "other"),
+        lambda grown: grown.insert(0, "first"),
+        lambda grown: grown.pop(),
+        lambda grown: grown.pop(11),
+        lambda grown: grown.reverse(),
+        lambda grown: grown.__setitem__(-1, "other"),
+        lambda grown: grown.__setitem__(slice(100, HUGE - 100), []),
+        lambda grown: grown.extend(range(HUGE, HUGE + 70_000)),
+        lambda grown: grown.clear(),
+        lambda grown: grown.append("into what was cleared"),
+    ],
+    "dict": [
+        lambda grown: grown.__setitem__("k7", "other"),
+        lambda grown: grown.popitem(),
+        lambda grown: grown.pop("k11"),
+        lambda grown: grown.__setitem__("renamed", grown.popitem()[1]),
+        lambda grown: grown.__setitem__("k5", grown.pop("k5")),
+        lambda grown: grown.update({f"more{i}": i for i in range(70_000)}),
+        lambda grown: grown.__setitem__(7, "no string: keys are references from now on"),
+        lambda grown: grown.__setitem__(8, "another"),
+        lambda grown: grown.clear(),
+        lambda grown: grown.__setitem__("into", "what was cleared"),
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", GROWN)
+@pytest.mark.parametrize("full", [False, True])
+def test_what_happens_elsewhere_is_found_in_the_round_at_the_latest(state, kind, full):
+    make, add = GROWN[kind]
+    state.grown = grown = make()
+    watcher = watch_by_the_end()
+    add(grown, 0)
+    assert round_of(watcher)
+    for n, write in enumerate(ELSEWHERE[kind]):
+        write(grown)
+        found = told(watcher) if full else [*watcher.check_hot(), *round_of(watcher)]
+        assert found, n
+        assert watcher.check_hot() == []
+        assert told(watcher) == [], n
+        info, content = watcher.graph.content(grown)
+        assert list(map(id, content.values)) == list(map(id, grown if kind == "list" else grown.values()))
+
+
+def test_growth_and_a_change_in_the_middle_at_once(state):
+    state.grown = grown = GROWN["list"][0]()
+    watcher = watch_by_the_end()
+    grown.append("a")
+    round_of(watcher)
+    grown[3] = "middle"
+    grown.append("end")
+    assert [seen.change.kind for seen in watcher.check_hot()] == ["appended"]
+    assert [kind for _, kind in round_of(watcher)] == ["replaced"]
+
+
+def test_without_a_limit_every_look_compares_all_of_it(state):
+    state.grown = grown = GROWN["list"][0]()
+    watcher = watch()
+    grown.append("a")
+    assert len(told(watcher)) == 1
+    grown[3] = "middle"
+    [seen] = watcher.check_hot()
+    assert seen.path == f"{MODULE}.grown[3]"
+
+
+def test_other_huge_containers_are_not_looked_at_all_the_time(state):
+    state.names, state.small = names, small = {f"n{i}" for i in range(HUGE)}, []
+    watcher = watch_by_the_end()
+    small.append(1)
+    names.add("new")
+    assert len(told(watcher)) == 2
+    sizes = [len(block.refs) for block in watcher.graph.hot]
+    assert max(sizes) < HOT
+    names.add("newer")
+    assert [kind for _, kind in round_of(watcher)] == ["added"]
+
+
+def test_a_container_that_is_dropped_is_let_go_of(state):
+    state.grown = [[] for _ in range(HUGE)]
+    watcher = watch_by_the_end()
+    state.grown.append([])
+    round_of(watcher)
+    gone = weakref.ref(kept := Kept())
+    state.grown.append(kept)
+    del kept
+    round_of(watcher)
+    state.grown = None
+    told(watcher)
+    settle(watcher)
+    watcher.check()
+    assert gone() is None
+    assert len(watcher.graph) < 10
+
+
+def test_a_list_that_other_threads_grow_and_shrink(state):
+    state.grown = grown = [[] for _ in range(HUGE)]
+    watcher = watch_by_the_end()
+    grown.append([])
+    round_of(watcher)
+    stop = threading.Event()
+
+    def churn():
+        while not stop.is_set():
+            grown.append([])
+            grown.append([])
+            grown.pop()
+            grown[17] = []
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        for _ in range(10):
+            watcher.check_hot()
+            watcher.check_slice(time.perf_counter_ns() + 10**6)
+    finally:
+        stop.set()
+        thread.join()
+    while round_of(watcher) or watcher.graph.unsettled:
+        settle(watcher)
+    assert told(watcher) == []
+    anew = Watcher([MODULE], process=False)
+    anew.start()
+    assert set(watcher.graph._index) == set(anew.graph._index)

@@ -77,6 +77,8 @@ class Content:
     slots: dict[str, Any] | None = None
     plain: bool = False
     fingerprint: Any = None
+    gap: int = 0
+    """Elements left out of the middle of ``values`` and ``keys``: they are as they were."""
 
     def part(self, start: int, end: int) -> Content:
         """The same with these of its elements, or entries, only."""

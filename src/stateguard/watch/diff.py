@@ -98,7 +98,7 @@ class Describer:
         if kind in (Kind.DICT, Kind.ORDERED):
             changes = self._mapping(difference)
         elif kind in (Kind.LIST, Kind.DEQUE):
-            changes = self._sequence(qualname(info.cls), before.values, after.values)
+            changes = self._sequence(qualname(info.cls), before.values, after.values, before.gap)
         elif kind is Kind.SET:
             changes = self._set(qualname(info.cls), before, after)
         elif kind is Kind.CELL:
@@ -186,7 +186,7 @@ class Describer:
             True,
         )
 
-    def _sequence(self, name: str, a: list[Any], b: list[Any]) -> list[RawChange]:
+    def _sequence(self, name: str, a: list[Any], b: list[Any], gap: int = 0) -> list[RawChange]:
         start = common_prefix(a, b)
         end = common_suffix(a, b, min(len(a), len(b)) - start)
         old, new = a[start : len(a) - end], b[start : len(b) - end]
@@ -227,10 +227,10 @@ class Describer:
             if len(a) == len(b) and all(map(digester.same, a, b)):
                 return []
             kind = "replaced"
-        after = size_words(name, len(b), keyed=False)
+        after = size_words(name, len(b) + gap, keyed=False)
         if kind in ("appended", "inserted") and len(new) <= 3:
             after += f" (new: {', '.join(map(digester.preview, new))})"
-        before = size_words(name, len(a), keyed=False)
+        before = size_words(name, len(a) + gap, keyed=False)
         if kind == "removed" and len(old) <= 3:
             before += f" (gone: {', '.join(map(digester.preview, old))})"
         return [
@@ -239,8 +239,8 @@ class Describer:
                 kind,
                 before,
                 after,
-                digester.digest_parts(name, a),
-                digester.digest_parts(name, b),
+                digester.digest_parts(name, a, gap=gap),
+                digester.digest_parts(name, b, gap=gap),
                 came=new,
                 went=old,
             )
@@ -291,16 +291,21 @@ class Describer:
         words = _MODULE_WORDS if module else _ATTRIBUTE_WORDS if names else _ENTRY_WORDS
         if a and not difference.after.values and not names:
             return [self._whole(difference, "cleared")]
-        changes = []
+        entries: list[tuple[str, Any, Any, Any]] = []
         for mark, (key, new) in b.items():
             if self._skip(info.only, names, key):
                 continue
             was = a.get(mark)
-            suffix = self._paths.item(node, key)
             if was is None:
-                changes.append(self._came(suffix, words[0], new, key))
-            elif was[1] is not new and not self._digester.same(was[1], new):
-                changes.append(self._value(suffix, words[1], was[1], new, key))
+                # Importing a submodule binds it in its package: not a write that request code made.
+                if not (module and type(new) is types.ModuleType):
+                    entries.append((words[0], key, None, new))
+            elif (
+                was[1] is not new
+                and not (module and type(new) is types.ModuleType)
+                and not self._digester.same(was[1], new)
+            ):
+                entries.append((words[1], key, was[1], new))
         for mark, (key, old) in a.items():
             if (
                 mark not in b
@@ -308,12 +313,19 @@ class Describer:
                 and not _is_dead(old)
                 and not _is_dead(key)
             ):
-                changes.append(self._went(self._paths.item(node, key), words[2], old, key))
-        if module:
-            # Importing a submodule binds it in its package: not a write that request code made.
-            changes = [c for c in changes if type(c.new) is not types.ModuleType]
-        if len(changes) > MANY:
-            return [self._whole(difference, changes[0].kind if _one_kind(changes) else "replaced")]
+                entries.append((words[2], key, old, None))
+        if len(entries) > MANY:
+            kinds = {kind for kind, *_ in entries}
+            return [self._whole(difference, kinds.pop() if len(kinds) == 1 else "replaced")]
+        changes = []
+        for kind, key, old, new in entries:
+            suffix = self._paths.item(node, key)
+            if kind == words[0]:
+                changes.append(self._came(suffix, kind, new, key))
+            elif kind == words[1]:
+                changes.append(self._value(suffix, kind, old, new, key))
+            else:
+                changes.append(self._went(suffix, kind, old, key))
         if not changes and not names and list(a) != list(b) and len(a) == len(b):
             return [self._whole(difference, "reordered")]
         return changes
@@ -331,10 +343,10 @@ class Describer:
         return RawChange(
             "",
             kind,
-            size_words(name, len(before.values), keyed=True),
-            size_words(name, len(after.values), keyed=True),
-            self._digester.digest_parts(name, before.values, before.keys, difference.info.kind),
-            self._digester.digest_parts(name, after.values, after.keys, difference.info.kind),
+            size_words(name, len(before.values) + before.gap, keyed=True),
+            size_words(name, len(after.values) + after.gap, keyed=True),
+            self._digester.digest_parts(name, before.values, before.keys, difference.info.kind, before.gap),
+            self._digester.digest_parts(name, after.values, after.keys, difference.info.kind, after.gap),
             came=[value for value in new.values if id(value) not in known],
             went=old.values,
         )
@@ -372,7 +384,3 @@ class Describer:
 _MODULE_WORDS = ("defined", "rebound", "deleted")
 _ATTRIBUTE_WORDS = ("attribute added", "attribute set", "attribute deleted")
 _ENTRY_WORDS = ("added", "replaced", "removed")
-
-
-def _one_kind(changes: list[RawChange]) -> bool:
-    return len({change.kind for change in changes}) == 1

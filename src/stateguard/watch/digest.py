@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 ITEMS = 256
 """Elements of one container that go into a hash: half from its beginning, half from its end."""
 
+HUGE = 32_768
+"""Elements of a container beyond which :data:`FEW` of them go into a hash."""
+
+FEW = 32
+"""Few enough for a leak that grows to be told of in each request."""
+
 NODES = 4096
 """Values in all that go into one hash."""
 
@@ -50,11 +56,20 @@ class Digester:
         return self._hash(value, [NODES], (), opaque_identity=False).hex()[:12]
 
     def digest_parts(
-        self, name: str, values: list[Any], keys: list[Any] | None = None, kind: Kind = Kind.LIST
+        self,
+        name: str,
+        values: list[Any],
+        keys: list[Any] | None = None,
+        kind: Kind = Kind.LIST,
+        gap: int = 0,
     ) -> str:
-        """The hash of a container that is known by its parts: how it was before it changed."""
+        """The hash of a container that is known by its parts: how it was before it changed.
+
+        ``gap`` elements may be left out of the middle of a huge container, if half of :data:`FEW` are there
+        on either side.
+        """
         state = blake2b(digest_size=8)
-        self._feed_parts(state, name, values, keys, [NODES], (), False, kind)
+        self._feed_parts(state, name, values, keys, [NODES], (), False, kind, gap)
         return state.digest().hex()[:12]
 
     def same(self, a: Any, b: Any) -> bool:
@@ -131,15 +146,17 @@ class Digester:
         above: tuple[int, ...],
         opaque_identity: bool,
         kind: Kind = Kind.LIST,
+        gap: int = 0,
     ) -> None:
         n = len(values)
-        state.update(f"{name}#{n}".encode("utf-8", "backslashreplace"))
+        state.update(f"{name}#{n + gap}".encode("utf-8", "backslashreplace"))
         if opaque_identity and n > ITEMS and n > budget[0]:
             budget[0] = 0
             return
         picked: Iterable[int] = range(n)
-        if n > ITEMS and not opaque_identity:
-            picked = [*range(ITEMS // 2), *range(n - ITEMS // 2, n)]
+        if n + gap > ITEMS and not opaque_identity:
+            half = (ITEMS if n + gap <= HUGE else FEW) // 2
+            picked = [*range(half), *range(n - half, n)]
         each = []
         for i in picked:
             part = b"" if keys is None else self._hash(keys[i], budget, above, opaque_identity)

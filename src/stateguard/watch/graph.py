@@ -15,6 +15,7 @@ from stateguard.watch.compare import identical
 from stateguard.watch.content import Content, Unsettled, differing, fingerprint, read, referents
 from stateguard.watch.edges import Anchor
 from stateguard.watch.kinds import Kind, TypeInfo, TypeTable
+from stateguard.watch.large import Large
 from stateguard.watch.nodes import Nodes
 from stateguard.watch.release import Release
 from stateguard.watch.rotation import Rotation
@@ -100,7 +101,7 @@ class Graph(Nodes):
         """The same for the nodes that have changed before."""
         found: list[Difference] = []
         removed: list[Any] = []
-        for block in [block for block in self.hot if not block.clean()]:
+        for block in [block for block in list(self.hot) if not self._glance(block, found, removed)]:
             self._absorb(block, found, removed)
         if self.probes.hot:
             self._absorb_probes(list(self.probes.hot), found, removed)
@@ -141,9 +142,12 @@ class Graph(Nodes):
             if isinstance(unit, int):
                 if unit in self.probes.nodes:
                     self._absorb_probes([unit], found, removed)
-            elif not unit.clean():
-                fresh = unit not in self.cold
-                if not self._absorb(unit, found, removed, fresh=fresh, until=until):
+            else:
+                as_it_was = self._go_on(unit, until, found, removed)
+                fresh = unit not in self.cold and unit not in self.hot
+                if as_it_was is None or not (
+                    as_it_was or self._absorb(unit, found, removed, fresh=fresh, until=until)
+                ):
                     self.rotation.again(unit)
             if perf_counter_ns() >= until:
                 break
@@ -155,6 +159,34 @@ class Graph(Nodes):
     def unsettled(self) -> bool:
         """Whether there is more to walk, or to let go of, than a look has had time for."""
         return bool(self.walk or self.release.leaving)
+
+    def is_glanced_at(self, block: Block) -> bool:
+        """Whether only the end of it is compared at every look, and all of it when its turn comes."""
+        return self.portion is not None and type(block) is Large and block.ordered and len(block.refs) > HOT
+
+    def _glance(self, block: Block, found: list[Difference], removed: list[Any]) -> bool:
+        """Whether a block is as it was, but for what may have come to the end of it: that is taken in."""
+        if not (type(block) is Large and self.is_glanced_at(block)):
+            return block.clean()
+        growth = block.grown()
+        if growth is not None and growth.values:
+            node, info, parent = block.nodes[0], block.infos[0], block.parents[0]
+            if not (self.walk and self.walk.is_open(node)):
+                before, after = block.extend(growth)
+                found.append(Difference(node, info, before, after, fresh=block not in self.hot))
+                self._relink(node, info, before, after, parent, removed)
+                if self.blocks.pop(block, self) is not self:
+                    self.hot[block] = None
+                    self._cool()
+        return growth is not None
+
+    def _go_on(self, block: Block, until: int, found: list[Difference], removed: list[Any]) -> bool | None:
+        """Whether a block is as it was; ``None`` if there has not been time for all of it."""
+        if type(block) is not Large:
+            return block.clean()
+        if self.is_glanced_at(block) and not self._glance(block, found, removed):
+            return False
+        return block.go_on(until)
 
     def _tidy(self, removed: list[Any], until: int | None = None) -> None:
         for obj in removed:
@@ -200,7 +232,7 @@ class Graph(Nodes):
                 block.remove(i)
                 self._dirty.add(block)
                 self._retire(block)
-                self._settle_in(self._home("hot", refs), node, info, parent, refs, after)
+                self._settle_in(self._home("hot", refs, info), node, info, parent, refs, after)
             else:
                 block.replace(i, refs, after)
                 self._dirty.add(block)
@@ -212,16 +244,20 @@ class Graph(Nodes):
                 break
         if block in self.hot:
             self.hot[block] = self.hot.pop(block)  # the most recent last
-        elif len(self.hot) > 1:
+            if len(block.refs) > HOT:
+                self._cool()
+        elif self.hot:
             self._cool()
         return complete
 
     def _cool(self) -> None:
         """Keep what is looked at most often small: what has not changed for longest leaves."""
-        size = sum(len(block.refs) for block in self.hot)
-        while size > HOT and len(self.hot) > 1:
-            block = next(iter(self.hot))
-            size -= len(block.refs)
+        sizes = {block: 1 if self.is_glanced_at(block) else len(block.refs) for block in self.hot}
+        size = sum(sizes.values())
+        for block, refs in sizes.items():
+            if size <= HOT or (len(self.hot) == 1 and self.portion is None):
+                break
+            size -= refs
             del self.hot[block]
             self.blocks[block] = None
             for group in [group for group, kept in self._open.items() if kept is block]:

@@ -12,7 +12,7 @@ from itertools import islice
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stateguard.watch.block import HOLE, Block
+from stateguard.watch.block import Block
 from stateguard.watch.compare import identical, same_run
 from stateguard.watch.content import Content, referents
 from stateguard.watch.kinds import Kind, TypeInfo
@@ -20,15 +20,14 @@ from stateguard.watch.kinds import Kind, TypeInfo
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ENDS = 128
+ENDS = 16
 """Entries at the beginning, and at the end, that stand for all when growth is told: what a hash samples."""
 
-MOST = 1024
+MOST = 65_536
 """Entries by which it may have grown to be taken in at a glance."""
 
-PART = {Kind.LIST: 16_384, Kind.DICT: 65_536}
-"""Entries that are compared between two looks at the clock. Nothing but an iterator leads into the middle of a
-dictionary, so its parts are larger: each costs the way there."""
+PART = 4096
+"""Elements of a list that are compared between two looks at the clock."""
 
 
 class Growth(NamedTuple):
@@ -58,7 +57,7 @@ class Large(Block):
         return True
 
     @property
-    def _ordered(self) -> bool:
+    def ordered(self) -> bool:
         """Whether what is kept are the node's values, each with its key if it has one."""
         return not self._odd and (self.infos[0].kind is Kind.LIST or len(self._keys) == len(self.refs))
 
@@ -70,6 +69,8 @@ class Large(Block):
         """As of any block."""
         if self._stale:
             self.seal()
+        if not len(self):
+            return True
         if not identical(self._now(), self.refs):
             return False
         if not (keys and self._keyed):
@@ -81,12 +82,12 @@ class Large(Block):
 
     def changed(self) -> Iterator[tuple[int, list[Any]]]:
         """As of any block."""
-        if self.nodes and self.nodes[0] is not HOLE and not self.clean():
+        if not self.clean():
             yield 0, referents(self.nodes[0])
 
     def content(self, i: int) -> Content:
         """As of any block."""
-        if self.infos[i].kind is Kind.LIST or not self._ordered:
+        if self.infos[i].kind is Kind.LIST or not self.ordered:
             return self._odd.get(i) or Content(self.refs, plain=True)
         return Content(self.refs, self._keys, plain=True)
 
@@ -96,7 +97,7 @@ class Large(Block):
         if self.infos[i].kind is Kind.LIST:
             refs = content.values
         keys = content.keys or []
-        if len(refs) == 2 * len(keys):  # not only strings for keys: they are among the references
+        if keys and len(refs) == 2 * len(keys):  # not only strings for keys: they are among the references
             plain, keys = False, []
         self.refs, self._keys = refs, keys
         self._starts[1], self._kstarts[1] = len(refs), len(keys)
@@ -110,7 +111,7 @@ class Large(Block):
     def grown(self) -> Growth | None:
         """What has come to the end; ``None`` if that is not all, as far as the end and the length show."""
         node, n = self.nodes[0], len(self.refs)
-        if not n or not self._ordered:
+        if not n or not self.ordered:
             return None
         if self.infos[0].kind is Kind.LIST:
             end = list.__getitem__(node, slice(n - 1, n + MOST))
@@ -149,29 +150,24 @@ class Large(Block):
     # -- in parts --------------------------------------------------------------------------------
 
     def go_on(self, until: int) -> bool | None:
-        """Compare it until the clock (``perf_counter_ns``) shows ``until``. ``None``: not all has had its turn."""
-        if not self._ordered:
-            return self.clean()
-        node, part = self.nodes[0], PART[self.infos[0].kind]
-        is_list = self.infos[0].kind is Kind.LIST
-        while True:
-            at = self._at
-            try:
-                if is_list:
-                    same = self._same(list.__getitem__(node, slice(at, at + part)), self.refs)
-                else:
-                    same = self._same(list(islice(dict.values(node), at, at + part)), self.refs)
-                    same = same and self._same(list(islice(node, at, at + part)), self._keys)
-            except RuntimeError:  # another thread is changing it
-                same = False
-            self._at = at + part
-            if not same or self._at >= len(self.refs):
+        """Compare it until the clock (``perf_counter_ns``) shows ``until``. ``None``: there is more to do.
+
+        A dictionary is compared in one go: nothing leads into the middle of it.
+        """
+        node, before = self.nodes[0], self.refs
+        if self.infos[0].kind is not Kind.LIST or not self.ordered:
+            return (not self.ordered or dict.__len__(node) == len(before)) and self.clean()
+        while list.__len__(node) == len(before):
+            now = list.__getitem__(node, slice(self._at, self._at + PART))
+            if len(now) < min(PART, len(before) - self._at) or not same_run(
+                now, 0, before, self._at, len(now)
+            ):
+                break
+            self._at += PART
+            if self._at >= len(before):
                 self._at = 0
-                return same
+                return True
             if perf_counter_ns() >= until:
                 return None
-
-    def _same(self, now: list[Any], before: list[Any]) -> bool:
-        last = self._at + len(now) == len(before)
-        whole = last or len(now) == PART[self.infos[0].kind]
-        return whole and self._at + len(now) <= len(before) and same_run(now, 0, before, self._at, len(now))
+        self._at = 0
+        return False

@@ -11,6 +11,7 @@ from stateguard.watch.block import LARGE, Block
 from stateguard.watch.content import Content
 from stateguard.watch.edges import Anchor, Edges
 from stateguard.watch.kinds import STATIC, Kind, TypeInfo, TypeTable
+from stateguard.watch.large import Large, suits
 from stateguard.watch.probes import Probes
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Nodes:
         group = "static" if info.kind in STATIC else "cold" if cold else "blocks"
         if group == "blocks" and self._is_namespace(parent):
             group = "spaces"
-        self._settle_in(self._home(group, refs), obj, info, parent, refs, content)
+        self._settle_in(self._home(group, refs, info), obj, info, parent, refs, content)
 
     def _is_namespace(self, parent: Any) -> bool:
         """Whether what hangs below is the namespace of a module or a class."""
@@ -81,13 +82,16 @@ class Nodes:
             return parent.namespace
         return self.table.info(type(parent)).kind is Kind.CLASS
 
-    def _home(self, group: str, refs: list[Any]) -> Block:
+    def _home(self, group: str, refs: list[Any], info: TypeInfo) -> Block:
         """A block with room for a node: shared with others of its group, or its own if it is large."""
         tender = "numpy" in sys.modules and self._any_tender(refs)
         mark = f"{group} tender" if tender else group
         block = self._open.get(mark)
         if block is None or block.full or len(refs) > LARGE:
-            block = Block(self._soften if tender else None)
+            if len(refs) > LARGE and not tender and suits(info):
+                block = Large()
+            else:
+                block = Block(self._soften if tender else None)
             home: dict[Block, None] = getattr(self, group)
             home[block] = None
             if len(refs) <= LARGE:

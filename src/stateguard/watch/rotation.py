@@ -56,3 +56,4 @@ class Rotation:
         graph = self._graph()
         if graph is not None:
             self._left += [*graph.probes.nodes, *graph.cold, *graph.blocks, *graph.spaces]
+            self._left += [block for block in graph.hot if graph.is_glanced_at(block)]
