@@ -355,3 +355,22 @@ def test_the_probe_inside_of_tests(run):
     assert "1 failed, 2 passed" in output, output
     assert "LEAK: " in output
     assert "the canary of user" in output
+
+
+def test_what_can_not_be_guarded_is_refused_in_one_sentence(run):
+    source = """
+        @pytest.mark.stateguard(budget="a lot")
+        def test_marked(caplog): raise AssertionError("has been run")
+        def test_other(): pass
+    """
+    _, output = run(source)
+    assert "stateguard: budget='a lot' from the keyword argument" in output
+    assert "1 passed, 1 error" in output, output
+    assert "Traceback" not in output
+    assert "KeyError" not in output
+    _, output = run(source, "--stateguard", "--stateguard-watch=ap")
+    assert "watch pattern 'ap' matches nothing" in output
+    assert "2 errors" in output, output
+    code, output = run(source, "-o", "stateguard_leaks=perhaps")
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert "stateguard_leaks is 'perhaps'; it may be fail or report" in output

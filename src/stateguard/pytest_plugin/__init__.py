@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stateguard.pytest_plugin.session import GuardedSession
 
 _SESSION = pytest.StashKey["GuardedSession"]()
+_PROBLEM = pytest.StashKey[str]()
 _NOTES = pytest.StashKey[list[tuple[str, str, str]]]()
 
 
@@ -51,7 +52,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Make the marker known, and refuse options that can not work."""
+    _option(config, "stateguard_leaks")
+    _option(config, "stateguard_carryover")
     config.addinivalue_line(
         "markers",
         "stateguard(**options): guard this test's application; options as for stateguard.Guard, "
@@ -69,21 +72,23 @@ def _wanted(item: pytest.Item) -> bool:
     return bool(item.config.option.stateguard or item.config.getini("stateguard"))
 
 
+def _option(config: pytest.Config, name: str) -> str:
+    value = str(getattr(config.option, name) or config.getini(name))
+    allowed = ("fail", "report", "off") if name == "stateguard_carryover" else ("fail", "report")
+    if value not in allowed:
+        raise pytest.UsageError(f"{name} is {value!r}; it may be {' or '.join(allowed)}")
+    return value
+
+
 def _session(config: pytest.Config) -> GuardedSession:
     """What the session's guarded tests share; made for the first of them."""
     found = config.stash.get(_SESSION, None)
     if found is None:
         from stateguard.pytest_plugin.session import GuardedSession
 
-        def option(name: str) -> str:
-            value = str(getattr(config.option, name) or config.getini(name))
-            allowed = ("fail", "report", "off") if name == "stateguard_carryover" else ("fail", "report")
-            if value not in allowed:
-                raise pytest.UsageError(f"{name} is {value!r}; it may be {' or '.join(allowed)}")
-            return value
-
         watch = config.option.stateguard_watch or config.getini("stateguard_watch") or None
-        found = GuardedSession(watch, option("stateguard_leaks"), option("stateguard_carryover"))
+        leaks, carryover = _option(config, "stateguard_leaks"), _option(config, "stateguard_carryover")
+        found = GuardedSession(watch, leaks, carryover)
         config.stash[_SESSION] = found
     return found
 
@@ -99,7 +104,8 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
         try:
             _session(item.config).begin(item.nodeid, options)
         except StateGuardError as error:
-            raise pytest.UsageError(f"stateguard: {error}") from error
+            # Not raised here: what the other plugins take down after the test, they have yet to set up.
+            item.stash[_PROBLEM] = f"stateguard: {error}"
     return (yield)
 
 
@@ -145,10 +151,16 @@ def pytest_runtest_makereport(
 
 
 class _Collector:
-    """Collects what the reports carry, wherever the tests ran."""
+    """Collects what the reports carry, wherever the tests ran; refuses tests that can not be guarded."""
 
     def __init__(self, notes: list[tuple[str, str, str]]) -> None:
         self._notes = notes
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        problem = item.stash.get(_PROBLEM, "")
+        if problem:
+            pytest.fail(problem, pytrace=False)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         for kind, text in getattr(report, "stateguard", ()):
