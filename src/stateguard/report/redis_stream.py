@@ -153,8 +153,7 @@ class RedisStream:
     def _complain(self, error: Exception | None) -> None:
         if not self._said:
             self._said = True
-            # The texts of such errors may hold the address with its password.
-            why = "it did not answer in time" if error is None else type(error).__name__
+            why = "it did not answer in time" if error is None else _in_words(error)
             logger.warning(
                 "stateguard cannot send leaks to %s: %s (%s)", self._place.name, why, see("cannot-send")
             )
@@ -188,13 +187,13 @@ class Reader:
                     self._start = f"({number.decode()}"
                     yield fields.get(b"leak", b"")[:LINE]
         except redis.RedisError as error:
-            raise ConfigError(f"cannot read leaks from {place.name}: {_said(error)}") from None
+            raise ConfigError(f"cannot read leaks from {place.name}: {_in_words(error)}") from None
         finally:
             client.close()
 
 
-def _said(error: redis.RedisError) -> str:
-    """What is wrong, in our own words: those of the error may repeat a command with its password."""
+def _in_words(error: Exception) -> str:
+    """What is wrong, in our own words: the error's may repeat an address or a command with its password."""
     for kind, words in (
         (redis.AuthenticationError, "the user name or the password is refused"),
         (redis.TimeoutError, f"no answer within {TIMEOUT:g} seconds"),
