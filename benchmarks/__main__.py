@@ -1,9 +1,9 @@
 """All benchmarks of cost, in bounded time: ``python -m benchmarks``.
 
 Runs, each in a process of its own, ``benchmarks.check`` (one check against other ways to notice a change),
-``benchmarks.request`` (real servers, load from another process) and ``benchmarks.large`` (state too large to
-be compared at once). Writes their figures as JSON and as plots below ``--out``, and appends the ratios to
-``history.jsonl`` there: what has become worse by more than a tenth is said. Some minutes, none of the three
+``benchmarks.request`` (real servers, load from another process), ``benchmarks.large`` (state too large to
+be compared at once) and ``benchmarks.growing`` (a leak that grows with each request). Writes their figures as JSON and as plots below ``--out``, and appends the ratios to
+``history.jsonl`` there: what has become worse by more than a tenth is said. Some minutes, none of the four
 more than ten; with ``--quick`` about one, for figures that say little. The exit code is the number of
 regressions.
 """
@@ -26,11 +26,13 @@ FULL = {
     "check": ["--sizes", "1000", "10000", "21000", "100000", "1000000", "--budget", "10"],
     "request": ["--rounds", "5", "--variants", "bare", "variable", "scope-only", "guarded"],
     "large": ["--sizes", "10000", "100000", "1000000", "--seconds", "4"],
+    "growing": ["--seconds", "2"],
 }
 QUICK = {
     "check": ["--sizes", "1000", "10000", "--budget", "1"],
     "request": ["starlette", "flask", "--rounds", "2", "--seconds", "0.5"],
     "large": ["--sizes", "10000", "--seconds", "1", "--leaks", "1"],
+    "growing": ["--sizes", "1000", "100000", "--kinds", "list", "--seconds", "0.5"],
 }
 LIMIT = 600
 """Seconds after which one of them is given up."""
@@ -49,7 +51,7 @@ def run(name: str, arguments: list[str], out: Path) -> Any:
     return json.loads(file.read_text()) if file.is_file() else None
 
 
-def figures_of(check: Any, request: Any, large: Any) -> dict[str, float]:
+def figures_of(check: Any, request: Any, large: Any, growing: Any) -> dict[str, float]:
     """The ratios that the history keeps."""
     found: dict[str, float] = {}
     for size, taken in (check or {}).items():
@@ -60,10 +62,12 @@ def figures_of(check: Any, request: Any, large: Any) -> dict[str, float]:
     for result in large or ():
         found[f"{result['objects']:.0f} objects: throughput"] = result["throughput"]
         found[f"{result['objects']:.0f} objects: bytes per object"] = result["bytes per object"]
+    for result in growing or ():
+        found[f"growing {result['kind']} of {result['items']}: throughput"] = result["throughput"]
     return found
 
 
-def draw(check: Any, request: Any, large: Any, out: Path) -> None:
+def draw(check: Any, request: Any, large: Any, growing: Any, out: Path) -> None:
     """The plots, if matplotlib is there."""
     try:
         from benchmarks import plots
@@ -76,6 +80,8 @@ def draw(check: Any, request: Any, large: Any, out: Path) -> None:
         plots.throughput(request, out / "request.svg")
     if large:
         plots.pauses(large, out / "large.svg")
+    if growing:
+        plots.growing(growing, out / "growing.svg")
 
 
 def main() -> int:

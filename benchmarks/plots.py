@@ -58,6 +58,20 @@ def pauses(results: list[dict[str, float]], file: Path) -> None:
     _save(figure, file)
 
 
+def growing(results: list[dict[str, Any]], file: Path) -> None:
+    """What the guard adds to a request that adds one item, by the number of items that are there."""
+    figure, axes = pyplot.subplots(figsize=(7, 4.5))
+    for kind in dict.fromkeys(result["kind"] for result in results):
+        points = [(r["items"], r["mean us"]) for r in results if r["kind"] == kind]
+        axes.plot(*zip(*points, strict=True), marker="o", label=kind)
+    axes.set(xscale="log", xlabel="items in the container", ylabel="µs of processor time per request, mean")
+    axes.set_ylim(bottom=0)
+    axes.set_title("A leak that grows with each request")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    _save(figure, file)
+
+
 def _save(figure: Any, file: Path) -> None:
     figure.tight_layout()
     figure.savefig(file)
