@@ -2,10 +2,10 @@
 
 Runs, each in a process of its own, ``benchmarks.check`` (one check against other ways to notice a change),
 ``benchmarks.request`` (real servers, load from another process), ``benchmarks.large`` (state too large to
-be compared at once) and ``benchmarks.growing`` (a leak that grows with each request). Writes their figures as JSON and as plots below ``--out``, and appends the ratios to
-``history.jsonl`` there: what has become worse by more than a tenth is said. Some minutes, none of the four
-more than ten; with ``--quick`` about one, for figures that say little. The exit code is the number of
-regressions.
+be compared at once) and ``benchmarks.growing`` (a leak that grows with each request). Writes their figures
+as JSON and as plots below ``--out``, and appends the ratios to ``history.jsonl`` there: what has become
+worse by more than a tenth is said. Some minutes, none of the four more than ten; with ``--quick`` about one,
+for figures that say little. The exit code is the number of regressions.
 """
 
 from __future__ import annotations

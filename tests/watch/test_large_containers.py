@@ -225,7 +225,7 @@ def watch_by_the_end():
 
 
 def large_block(watcher, node):
-    block = watcher.graph._index[id(node)]
+    block = watcher.graph._index.get(id(node))
     assert type(block) is Large
     return block
 

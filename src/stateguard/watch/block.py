@@ -92,8 +92,8 @@ class Block:
         self.free: list[int] = []
         # References that must not be held (see TypeInfo.tender) are kept as stand-ins, at a cost per check.
         self.soften = soften
-        self._starts = array("q", (0,))
-        self._kstarts = array("q", (0,))
+        self._starts = array("I", (0,))
+        self._kstarts = array("I", (0,))
         self._ended = bytearray()
         self._keys: list[Any] = []
         self._odd: dict[int, Content] = {}
@@ -336,7 +336,7 @@ class Block:
         flat[begin:end] = part
         shift = len(part) - (end - begin)
         if shift:
-            starts[i + 1 :] = array("q", map(shift.__add__, starts[i + 1 :]))
+            starts[i + 1 :] = array("I", map(shift.__add__, starts[i + 1 :]))
 
     def append_plain(
         self, node: Any, info: TypeInfo, parent: Any, refs: list[Any], keys: list[Any] | None
@@ -374,7 +374,7 @@ class Block:
         """Let go of what is held for the nodes that are gone, in one pass."""
         if len(self._dead) + len(self.free) == len(self.nodes):
             self.nodes, self.infos, self.parents, self.refs, self._keys = [], [], [], [], []
-            self._starts, self._kstarts, self._ended = array("q", (0,)), array("q", (0,)), bytearray()
+            self._starts, self._kstarts, self._ended = array("I", (0,)), array("I", (0,)), bytearray()
             self.free, self._dead = [], []
             return
         alone = len(self.nodes) == 1
@@ -389,7 +389,7 @@ class Block:
         dead = set(self._dead)
         refs: list[Any] = []
         keys: list[Any] = []
-        starts, kstarts = array("q", (0,)), array("q", (0,))
+        starts, kstarts = array("I", (0,)), array("I", (0,))
         for i in range(len(self.nodes)):
             if i in dead:
                 self._ended[i] = False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from stateguard.watch.block import LARGE, Block
 from stateguard.watch.content import Content
 from stateguard.watch.edges import Anchor, Edges
+from stateguard.watch.index import Index
 from stateguard.watch.kinds import STATIC, Kind, TypeInfo, TypeTable
 from stateguard.watch.large import Large, suits
 from stateguard.watch.probes import Probes
@@ -41,7 +42,7 @@ class Nodes:
         """The ``threading.local`` objects met on the way."""
         self.variables: dict[int, ContextVar[Any]] = {}
         """The context variables met on the way."""
-        self._index: dict[int, Block] = {}
+        self._index = Index()
         self._extra: dict[int, int] = {}
         self._anchored: dict[int, Anchor] = {}
         self._open: dict[str, Block] = {}
@@ -228,8 +229,8 @@ class Nodes:
         blocks = list(self._all_blocks())
         sample = blocks[:: max(1, len(blocks) // 50)]
         size = sum(map(Block.memory, sample)) * len(blocks) // max(1, len(sample))
-        tables = (self._index, self._extra, self._anchored, self.probes.nodes)
-        return size + sum(map(sys.getsizeof, tables)) + 32 * (len(self._index) + len(self._extra))
+        tables = (self._extra, self._anchored, self.probes.nodes)
+        return size + self._index.memory() + sum(map(sys.getsizeof, tables)) + 32 * len(self._extra)
 
     def _all_blocks(self) -> Iterable[Block]:
         yield from self.hot

@@ -91,7 +91,7 @@ class Release:
     def _take_out(self, node: Any, places: dict[Block, dict[int, int]]) -> list[Any]:
         """Forget a node; what it led to. ``places`` keeps where the nodes of a block lie, for many nodes."""
         graph = self._get()
-        block = graph._index.pop(id(node), None)
+        block = graph._index.pop(id(node))
         if block is None:
             children = graph.children(node)
             graph.probes.remove(id(node))
