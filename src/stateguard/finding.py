@@ -107,7 +107,10 @@ class MissedLeak:
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
-    """The result of one audit, ready to be printed. ``hidden`` counts what thresholds left out."""
+    """The result of one audit, ready to be printed. ``hidden`` counts what thresholds left out.
+
+    ``baselined`` findings are known from a baseline, ``older`` ones from the revision that was compared with.
+    """
 
     findings: tuple[Finding, ...]
     files: int = 0
@@ -118,6 +121,7 @@ class AuditReport:
     cached: int = 0
     hidden: tuple[tuple[str, int], ...] = ()
     baselined: int = 0
+    older: int = 0
     suppressed: int = 0
     missed: tuple[MissedLeak, ...] = ()
     evidence: int = 0

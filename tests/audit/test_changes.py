@@ -36,6 +36,7 @@ def found(result):
 
 def test_diff_reports_what_the_change_introduces(repository):
     assert found(repository.run("--diff", "HEAD", "--format", "json")) == []
+    assert "from before, not shown" in repository.run("--diff", "HEAD").stdout
     repository.write(
         "app.py", "# moved\n" * 10 + LEAK + "\n\n@app.get('/x')\ndef x(user):\n    HISTORY.append(user)\n"
     )
@@ -100,7 +101,9 @@ def test_baseline(leak):
     assert result.exit_code == 0
     assert "1 known from the baseline" in result.stdout
     leak.write("app.py", "# a line more\n" + LEAK)
-    assert leak.run("--baseline", "base.json").exit_code == 0
+    done = leak.run("--baseline", "base.json")
+    assert done.exit_code == 0
+    assert "✓ Nothing new." in done.stdout
     leak.write("new.py", "X = []\ndef f(user):\n    X.append(user)\n")
     assert leak.run("--baseline", "base.json").exit_code == 1
     leak.run("--write-baseline", "base.json")

@@ -47,7 +47,7 @@ def only_introduced(
         or SEVERITIES.index(f.severity) > worst[_key(f)]
         or len(f.writes) > writes[_key(f)]
     ]
-    return replace(report, findings=tuple(kept))
+    return replace(report, findings=tuple(kept), older=len(report.findings) - len(kept))
 
 
 def _key(finding: Finding) -> tuple[str, ...]:

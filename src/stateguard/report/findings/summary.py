@@ -77,7 +77,8 @@ def _totals(report: AuditReport) -> Text:
         speed += " (cached)" if report.cached == report.files else f" ({report.cached:,} cached)"
     entries = counted(report.entry_points, "entry point") if report.entry_points else "no entry points"
     if not report.findings:
-        text.append("✓ No shared state that requests change. ", "bold green")
+        known = report.baselined or report.older
+        text.append(f"✓ {'Nothing new' if known else 'No shared state that requests change'}. ", "bold green")
     else:
         counts = Counter(f.severity for f in report.findings)
         text.append(f"✗ {counted(len(report.findings), 'finding')}: ", "bold")
@@ -110,6 +111,8 @@ def _left_out(report: AuditReport) -> list[RenderableType]:
     unsure = dict(report.hidden).get("confidence", 0)
     if unsure:
         found.append(Text(f"  {unsure} below the confidence threshold.", "dim"))
+    if report.older:
+        found.append(Text(f"  {report.older} from before, not shown.", "dim"))
     if report.baselined:
         found.append(Text(f"  {report.baselined} known from the baseline.", "dim"))
     if report.suppressed:
