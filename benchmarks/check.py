@@ -46,8 +46,11 @@ TEXT = "What a customer writes to a support agent is about as long as this line 
 SIZES = (1_000, 10_000, 21_000, 100_000, 1_000_000)
 """Containers in the watched state; 21,000 is the 1,000 users with 20 messages each of the targets."""
 
-TARGETS = {"bare pass": (3.0, "at most"), "pickle": (2.0, "at least"), "joblib": (50.0, "at least")}
+TARGETS = {"bare pass": (2.0, "at most"), "pickle": (2.0, "at least"), "joblib": (50.0, "at least")}
 TARGETS["DeepHash"] = (150.0, "at least")
+
+TURNS = ("check", "bare pass")
+"""Run once at each size, whatever the budget."""
 
 Histories = dict[str, list[dict[str, str]]]
 
@@ -124,7 +127,8 @@ def measure(size: int, budget: float, rate: dict[str, float]) -> dict[str, float
         for turn in range(ROUNDS):
             for name, method in every.items():
                 # A slow method has its turn once, or not at all; the others are interleaved.
-                if rate.get(name, 0.0) * count > budget or (turn and spent[name] > SLOW):
+                over = rate.get(name, 0.0) * count > budget or (turn and spent[name] > SLOW)
+                if over and (name not in TURNS or turn):
                     continue
                 seconds = seconds_of(method)
                 spent[name] = spent.get(name, 0.0) + seconds
