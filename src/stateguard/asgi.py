@@ -25,15 +25,16 @@ from stateguard.config import Options
 from stateguard.errors import ConfigError
 from stateguard.guard import Guard
 from stateguard.leak import PATH_LENGTH, RequestInfo
+from stateguard.passing import PassingScope
 from stateguard.request_data import RequestData
-from stateguard.scope import current_scope
+from stateguard.scope import Scope as RequestScope
+from stateguard.scope import by_thread, current_scope, entered, leave
 from stateguard.sessions.asgi import ASGISessions
 from stateguard.sessions.binding import bind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
-    from stateguard.scope import Scope as RequestScope
     from stateguard.sessions.base import SessionStore
     from stateguard.sessions.binding import OnStoreError
     from stateguard.sessions.identity import Request
@@ -98,44 +99,51 @@ class StateGuardMiddleware:
         """Serve one connection: guarded if it is a request, forwarded as it is if not."""
         guard = self.guard
         kind = scope.get("type")
-        if kind not in ("http", "websocket") or guard.mode == "off":
-            if kind == "lifespan" and guard.mode == "on":
-                if guard.engine is not None and guard.engine.watcher is not None:
-                    guard.engine.follow(None)  # what starts up may leave tasks and timers behind
-                return await self._served(scope, receive, _after_startup(send, guard))
-            return await (self._served if kind == "lifespan" else self.app)(scope, receive, send)
-        exchange = _exchange(scope)
+        if (kind != "http" and kind != "websocket") or guard.mode == "off":  # noqa: PLR1714 (the fastest way)
+            return await self._forward(scope, receive, send)
+        # Up to where requests take the short way, nothing is called that can be said here: a server's caches
+        # have forgotten us since the request before, and each function more is fetched from memory again.
+        headers = scope.get("headers")
+        exchange: Any = headers if type(headers) is list else _exchange(scope)
         engine = guard.engine
-        shared = None
-        opened = current_scope()
-        if opened is not None and opened.exchange is exchange:
-            if opened.owner is guard:
-                return await self.app(scope, receive, send)  # wrapped twice
-            if isinstance(opened.owner, Guard) and opened.owner.gives_sessions_like(guard):
-                if engine is None:
-                    return await self._served(scope, receive, send)  # one exchange has one session
-                shared = opened
-        inherited = current.get()
-        if engine is None or (
-            shared is None and (inherited is None or not inherited.active) and engine.passing.possible()
-        ):
-            # A session, and at most an eye on when to look more closely: the short way.
-            facts = _facts(scope)
-            mine = guard.open_scope(partial(_identify, guard, facts, time()), exchange, opened)
-            token = mine.enter()
+        shared = opened = None
+        if entered.get() is not None or by_thread.used:
+            opened = current_scope()
+            if opened is not None and opened.exchange is exchange:
+                if opened.owner is guard:
+                    return await self.app(scope, receive, send)  # wrapped twice
+                if isinstance(opened.owner, Guard) and opened.owner.gives_sessions_like(guard):
+                    if engine is None:
+                        return await self._served(scope, receive, send)  # one exchange has one session
+                    shared = opened
+        if engine is None:  # a session, and nothing else
+            facts = _facts(scope, guard)
+            mine = RequestScope(facts, guard.session_factory, "contextvar", opened, exchange, guard)
+            if opened is not None:
+                with mine:
+                    return await self._served(scope, receive, send)
+            here = entered.set(mine)
             try:
-                served = self._served(scope, receive, send)
-                if engine is None:
-                    return await served
-                mine.origin = _origin(scope, facts)
-                engine.passing.let(mine)
-                try:
-                    return await drive(served, mine, engine.passing.begin, engine.passing.end)
-                finally:
-                    engine.passing.over(mine)
+                return await self._served(scope, receive, send)
             finally:
-                mine.leave(token)
+                leave(here, mine)
                 mine.close()
+        inherited = current.get()
+        passing = engine.passing
+        if passing.open and shared is None and (inherited is None or not inherited.active):
+            # A session, and an eye on when to look more closely.
+            facts = _facts(scope, guard)
+            eyed = PassingScope(facts, guard.session_factory, "contextvar", opened, exchange, guard)
+            origin = scope.get("query_string"), facts[5], scope.get("client"), facts[4]
+            if opened is not None:
+                with eyed:
+                    return await passing.serve(self._served(scope, receive, send), eyed, origin)
+            here = entered.set(eyed)
+            try:
+                return await passing.serve(self._served(scope, receive, send), eyed, origin)
+            finally:
+                leave(here, eyed)
+                eyed.close()
         around: list[GuardedRequest] = [] if inherited is None else inherited.same_exchange(exchange)
         if any(request.guard is guard for request in around):
             return await self.app(scope, receive, send)  # wrapped twice
@@ -168,17 +176,29 @@ class StateGuardMiddleware:
                 raise error
         return result
 
+    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> Any:
+        """What is no request, or none of the guard's business."""
+        guard = self.guard
+        if scope.get("type") != "lifespan":
+            return await self.app(scope, receive, send)
+        if guard.mode == "on":
+            if guard.engine is not None and guard.engine.watcher is not None:
+                guard.engine.follow(None)  # what starts up may leave tasks and timers behind
+            send = _after_startup(send, guard)
+        return await self._served(scope, receive, send)
+
     def _open(
         self, scope: Scope, exchange: Any, around: GuardedRequest | None, shared: RequestScope | None
     ) -> GuardedRequest:
         guard = self.guard
-        facts = _facts(scope)
+        facts = _facts(scope, guard)
+        info: Any
         if around is not None:
             info = partial(getattr, around, "info")
         elif shared is not None:
             info = partial(getattr, shared, "request")
         else:
-            info = partial(_identify, guard, facts, time())
+            info = partial(facts[0], *facts[1:])
         data = None
         engine = guard.engine
         if engine is not None and engine.watcher is not None:
@@ -186,7 +206,7 @@ class StateGuardMiddleware:
             if app is not None:
                 engine.add_app(app)
             engine.locals.adopt()
-            data = RequestData(*_origin(scope, facts))
+            data = RequestData(scope.get("query_string"), facts[5], scope.get("client"), facts[4])
         request = guard.open(info, data, around, shared)
         request.headers = exchange
         if not request.shares_scope:
@@ -194,20 +214,14 @@ class StateGuardMiddleware:
         return request
 
 
-def _facts(scope: Scope) -> tuple[Any, Any, Any, Any]:
-    """What names the request. Taken now, put into words later: routers change the scope, and most requests
-    are never named.
+def _facts(scope: Scope, guard: Guard) -> tuple[Any, ...]:
+    """What names the request: a function and its arguments. Taken now, for routers change the ASGI scope; put
+    into words when asked for, for most requests are never named.
     """
     headers = scope.get("headers")
     if type(headers) is not list and type(headers) is not tuple:
         headers = ()  # the specification allows any iterable: reading a one-shot one would use it up
-    return scope["type"], scope.get("method"), scope.get("path"), headers
-
-
-def _origin(scope: Scope, facts: tuple[Any, Any, Any, Any]) -> tuple[Any, ...]:
-    """What came with the request: the arguments of :class:`RequestData`."""
-    _, _, path, headers = facts
-    return scope.get("query_string"), headers, scope.get("client"), path
+    return _identify, guard, scope["type"], scope.get("method"), scope.get("path"), headers, time()
 
 
 def _exchange(scope: Scope) -> Any:
@@ -219,9 +233,8 @@ def _exchange(scope: Scope) -> Any:
     return headers if type(headers) is list or headers else scope
 
 
-def _identify(guard: Guard, facts: tuple[Any, Any, Any, Any], started: float) -> RequestInfo:
+def _identify(guard: Guard, kind: str, method: Any, path: Any, headers: Any, started: float) -> RequestInfo:
     """Which request this is."""
-    kind, method, path, headers = facts
     id_ = None
     for pair in headers:
         if type(pair) in (tuple, list) and len(pair) == 2 and type(pair[0]) is bytes:

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from stateguard.config import Config
+    from stateguard.passing import PassingScope
     from stateguard.report.sink import Sink
-    from stateguard.scope import Scope
     from stateguard.verdict import Judge
 
 logger = logging.getLogger("stateguard")
@@ -56,10 +56,10 @@ NEWCOMERS = 20
 """Requests at whose beginning context variables are looked at: what they inherit does not change later on."""
 
 
-def _suspect(suspects: dict[int, GuardedRequest | Scope], request: GuardedRequest) -> None:
+def _suspect(suspects: dict[int, GuardedRequest | PassingScope], one: GuardedRequest | PassingScope) -> None:
     # More are of no use to anybody, and looks may be seconds apart. That it is not the only one stays known.
     if len(suspects) < SUSPECTS:
-        suspects[id(request)] = request
+        suspects[id(one)] = one
 
 
 class Engine:
@@ -95,9 +95,9 @@ class Engine:
         self.turn = Turn()
         self.locals = ThreadLocals(self)
         self.passing = Passing(self)
-        self.window: dict[int, GuardedRequest | Scope] = {}
-        self.unseen = Unseen()
-        self._sliced: dict[int, GuardedRequest | Scope] = {}
+        self.window: dict[int, GuardedRequest | PassingScope] = {}
+        self.unseen = Unseen(self.passing.scopes)
+        self._sliced: dict[int, GuardedRequest | PassingScope] = {}
         """The latest requests that have had a stretch while state was compared in slices."""
         self.baseline = Baseline(self)
         self._said_slicing = False
@@ -228,7 +228,8 @@ class Engine:
         if watcher is None:
             return
         self.tally.requests += 1
-        if not self.passing.possible():
+        self.passing.weigh()
+        if not self.passing.open:
             self._prepare(watcher)
         self.active[id(request)] = request
         _suspect(self.window, request)
@@ -256,7 +257,8 @@ class Engine:
                 with self.turn.lock:
                     if not self.looking and not started:
                         watcher.look_at_context(last=not self._newcomers)
-            if self.pace.gait == "strict" and not (self.active or self.passing.scopes or self.window):
+            quiet = not (self.active or self.passing.scopes or self.window or self.unseen.any())
+            if quiet and self.pace.gait == "strict":
                 with self.turn.lock:
                     if not self.looking:
                         self.look_deep()  # settings that code outside any request has changed since
@@ -317,7 +319,7 @@ class Engine:
         if self.reporter.pending:
             self.flush()
 
-    def note_sliced(self, one: GuardedRequest | Scope) -> None:
+    def note_sliced(self, one: GuardedRequest | PassingScope) -> None:
         """It has had a stretch while state is compared in slices."""
         self._sliced[id(one)] = one
         if len(self._sliced) > SUSPECTS:
@@ -442,24 +444,27 @@ class Engine:
         slicing = pace.slicing and not thorough
         if slicing and not watcher.graph.has_hot:
             if not (brief or line):
-                self.unseen.looked()
+                self.unseen.looking()
+                self._looked()
                 self._look_at_slice()
             return
         hot = slicing or (not thorough if line else brief and not strict)
+        whole = not hot or (slicing and not (brief or line))
         try:
             self.looking = True
-            if not (self.unseen.since and self.resting):  # else nothing is going to be proven
+            if whole:
+                self.unseen.looking()
+            if not (self.resting and self.unseen.any()):  # else nothing is going to be proven
                 self.ledger.about_to_look(full=not hot)
             seen = watcher.check_hot() if hot else watcher.check(keys=strict)
             if seen:
                 self.settling.settle(seen, proven=strict and (hot or not self._loose))
+            if whole:
+                self._looked()
             if not hot:
-                self.unseen.looked()
                 self._loose = not strict
             elif not line:
                 self._loose = True
-                if slicing and not brief:
-                    self.unseen.looked()
         except Exception:
             self.started = False  # the comparison was cut short: take the baseline anew
             self.failed("comparing shared state")
@@ -475,6 +480,11 @@ class Engine:
         elif pace.slicing or (not pace.fixed and watcher.graph.unsettled):
             pace.slicing = True
             self._slow_down()
+
+    def _looked(self) -> None:
+        """A look at everything is complete."""
+        for one in self.unseen.looked():
+            _suspect(self.window, one)
 
     def _look_at_slice(self) -> None:
         """Go on with the round through everything, if its share of time allows. What differs there may have
@@ -519,10 +529,11 @@ class Engine:
             seen += watcher.check_settings()
             if seen:
                 # When looks are less close, code outside any request may have done it before this one came.
-                suspects = list(map(self.passing.request, list(self.window.values())))
+                unseen = {id(one): one for one in self.unseen.suspects()}
+                suspects = list(map(self.passing.request, {**self.window, **unseen}.values()))
                 self.settling.record(seen, suspects, unproven=not strict, locate=nowhere)
             running = {id(request): request for request in self.ledger.running()}
-            self.window = {**self.active, **self.passing.scopes, **running}
+            self.window = {**self.active, **{id(one): one for one in list(self.passing.scopes)}, **running}
         except Exception:
             self.failed("comparing shared state")
         finally:

@@ -25,7 +25,7 @@ from stateguard.report.destinations import open_sinks
 from stateguard.report.sink import TakesFigures
 from stateguard.report.text import render_leak, render_summary
 from stateguard.request_data import RequestData
-from stateguard.scope import Scope, current_scope, open_scope
+from stateguard.scope import Scope, current_scope, prepare
 from stateguard.stats import Stats, figures_of
 from stateguard.verdict import Judge
 from stateguard.watch.watcher import Watcher
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+S = TypeVar("S", bound=Scope)
 
 
 class Guard:
@@ -73,7 +74,8 @@ class Guard:
         with allowed_to_block():
             self.config: Config = load_config(options)
         self.mode = self.config.mode
-        self._factory: Callable[[], Any] = self.config.session_factory or AgentSession
+        self.session_factory: Callable[[], Any] = self.config.session_factory or AgentSession
+        """Makes the session of each request."""
         self._carrier = self.config.scope
         self._ids = count(1)
         self._prefix = os.urandom(3).hex()
@@ -319,27 +321,23 @@ class Guard:
             request = GuardedRequest(self, info, data, shared, outer)
             request.shares_scope = True
         else:
-            if self._carrier == "contextvar":
-                scope = Scope(info, self._factory, "contextvar", current_scope())
-            else:
-                scope = open_scope(info, session_factory=self._factory, carrier=self._carrier)
+            if self._carrier != "contextvar":
+                prepare(self._carrier)
+            scope = Scope(info, self.session_factory, self._carrier, current_scope(), None, self)
             request = GuardedRequest(self, info, data, scope, outer)
         if self.engine is not None and self.mode == "on":
             self.engine.enlist(request)
         return request
 
-    def open_scope(self, info: Callable[[], RequestInfo], exchange: object, parent: Scope | None) -> Scope:
+    def open_scope(self, kind: type[S], info: tuple[Any, ...], exchange: object, parent: Scope | None) -> S:
         """A fresh scope for a request whose steps nobody watches, inside of ``parent``."""
-        if self._carrier == "contextvar":
-            scope = Scope(info, self._factory, "contextvar", parent)
-        else:
-            scope = open_scope(info, session_factory=self._factory, carrier=self._carrier)
-        scope.exchange, scope.owner = exchange, self
-        return scope
+        if self._carrier != "contextvar":
+            prepare(self._carrier)
+        return kind(info, self.session_factory, self._carrier, parent, exchange, self)
 
     def gives_sessions_like(self, other: Guard) -> bool:
         """Whether a scope that one of the two opened does for both."""
-        return self._factory is other._factory and self.config.scope == other.config.scope
+        return self.session_factory is other.session_factory and self.config.scope == other.config.scope
 
     def finish(self, request: GuardedRequest) -> None:
         """The request is over."""

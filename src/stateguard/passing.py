@@ -8,21 +8,47 @@ other, at its first step after looks have become closer.
 from __future__ import annotations
 
 import sys
+import types
 from contextlib import suppress
 from functools import partial
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from stateguard.attribution import pieces
 from stateguard.attribution.request import GuardedRequest, current
-from stateguard.leak import SUSPECTS
+from stateguard.attribution.steps import awaited, drive
+from stateguard.attribution.unseen import RUNNING
 from stateguard.request_data import RequestData
+from stateguard.scope import Scope
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Generator
+
     from stateguard.engine import Engine
-    from stateguard.scope import Scope
+
+T = TypeVar("T")
 
 SAMPLED = 16
 """Of so many requests that are let pass, the time of one is taken."""
+
+
+class PassingScope(Scope):
+    """The scope of a request that is let pass.
+
+    ``origin`` is what came with it, for a guard that has not taken note of it yet; ``began`` is when that was
+    (``perf_counter_ns``), if the time of this one is taken. ``account`` is the guarded request, once looks
+    are taken around each of its steps; ``suspect`` is who is named until then where a change may have been
+    this one's. ``stepped`` is how many looks at everything had begun when the latest step ended that nobody
+    looked around, or :data:`~stateguard.attribution.unseen.RUNNING` while one is under way.
+    """
+
+    __slots__ = ("account", "began", "origin", "stepped", "suspect")
+
+    account: GuardedRequest | None
+    began: int
+    origin: tuple[Any, ...]
+    stepped: int
+    suspect: GuardedRequest | None
 
 
 class Passing:
@@ -30,27 +56,75 @@ class Passing:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.scopes: dict[int, Scope] = {}
+        self.open = False
+        """Whether the next request may pass, as far as was known at the latest. It costs nothing to be wrong:
+        whether a step may is asked anew when it begins."""
+        self.scopes: dict[PassingScope, PassingScope] = {}
         """Those under way."""
 
-    def possible(self) -> bool:
-        """Whether a request that begins now may pass, without anybody looking around each of its steps."""
+    def weigh(self) -> None:
+        """Find out whether requests may pass, without anybody looking around each of their steps."""
         engine = self._engine
-        return engine.resting and not engine.warm_up.active and len(sys.modules) == engine.modules
+        self.open = engine.resting and not engine.warm_up.active and len(sys.modules) == engine.modules
 
-    def let(self, scope: Scope) -> None:
-        """The request of ``scope`` begins."""
-        engine = self._engine
-        tally, window = engine.tally, engine.window
+    def let(self, scope: PassingScope, origin: tuple[Any, ...]) -> None:
+        """The request of ``scope`` begins, which ``origin`` came with."""
+        scope.account = scope.suspect = None
+        scope.origin, scope.began, scope.stepped = origin, 0, -1
+        self.scopes[scope] = scope
+        tally = self._engine.tally
         tally.requests += 1
-        self.scopes[id(scope)] = scope
-        if len(window) < SUSPECTS:
-            window[id(scope)] = scope
         if not tally.requests % SAMPLED:
-            engine.follow(None)
+            self.weigh()
+            self._engine.follow(None)
             scope.began = perf_counter_ns()
 
-    def begin(self, scope: Scope) -> None:
+    @types.coroutine
+    def serve(
+        self, awaitable: Awaitable[T], scope: PassingScope, origin: tuple[Any, ...]
+    ) -> Generator[Any, Any, T]:
+        """Await ``awaitable`` in place for the request of ``scope``, from its beginning to its end.
+
+        As long as it may pass and nothing is thrown in, a step costs next to nothing: what there is to
+        know of it is noted on the scope, which only its own steps write to.
+        """
+        coroutine: Any = awaitable if type(awaitable) is types.CoroutineType else awaited(awaitable)
+        self.let(scope, origin)
+        engine = self._engine
+        pace, finder, unseen = engine.pace, engine.finder, engine.unseen
+        value: Any = None
+        thrown: list[BaseException] = []
+        stepped = -1
+        try:
+            while not thrown:
+                scope.stepped = RUNNING  # before the gait is asked for: another thread may change it
+                if pace.gait != "sparse" or pace.slicing or finder.armed or not engine.started:
+                    break
+                try:
+                    yielded = coroutine.send(value)
+                except StopIteration as stop:
+                    return stop.value  # type: ignore[no-any-return]
+                finally:
+                    value = None
+                    scope.stepped = stepped = unseen.looks
+                    if perf_counter_ns() >= pace.next_look or finder.armed or pace.gait != "sparse":
+                        self.end(scope)
+                try:
+                    value = yield yielded
+                except BaseException as error:
+                    thrown.append(error)
+            scope.stepped = stepped
+            return (yield from drive(coroutine, scope, self.begin, self.end, value, thrown))  # type: ignore[no-any-return]
+        finally:
+            if scope.account is None and scope.suspect is None and not scope.began:
+                # As in `over`: since it began nobody has looked after a step of it, nor named it.
+                if stepped >= unseen.covered:
+                    unseen.note(scope)
+                self.scopes.pop(scope, None)
+            else:
+                self.over(scope)
+
+    def begin(self, scope: PassingScope) -> None:
         """A step of it begins: on the account of a guarded request, if looks have become closer."""
         engine = self._engine
         try:
@@ -69,7 +143,7 @@ class Passing:
         except Exception:
             engine.failed("letting a request pass")
 
-    def end(self, scope: Scope) -> None:
+    def end(self, scope: PassingScope) -> None:
         """The step has ended."""
         engine = self._engine
         try:
@@ -84,19 +158,28 @@ class Passing:
         except Exception:
             engine.failed("letting a request pass")
 
-    def over(self, scope: Scope) -> None:
+    def over(self, scope: PassingScope) -> None:
         """The request has ended."""
-        self.scopes.pop(id(scope), None)
-        request = scope.account
-        if request is None:
-            now = perf_counter_ns()
-            if scope.began:  # for all that began since the one before
-                self._engine.pace.served(SAMPLED * (now - scope.began))
-            if now < self._engine.pace.next_weighing and not self._engine.reporter.aftermath.following:
-                return
-            request = self.request(scope)
-        self._engine.finish(request)
-        self.give_back(request)
+        engine, request = self._engine, scope.account
+        try:
+            if request is None:
+                if scope.stepped >= engine.unseen.covered:
+                    engine.unseen.note(scope)
+                self.scopes.pop(scope, None)
+                if scope.suspect is None and not scope.began:
+                    return
+                now = perf_counter_ns()
+                if scope.began:  # for all that began since the one before
+                    engine.pace.served(SAMPLED * (now - scope.began))
+                if now < engine.pace.next_weighing and not engine.reporter.aftermath.following:
+                    return
+                request = self.request(scope)
+            engine.finish(request)
+            self.give_back(request)
+            scope.account = None
+            self.weigh()
+        except Exception:
+            engine.failed("letting a request pass")
 
     @staticmethod
     def give_back(request: GuardedRequest) -> None:
@@ -110,18 +193,20 @@ class Passing:
         if found is not None and not found.active:
             current.set(None)
 
-    def abandon(self, scope: Scope) -> None:
+    def abandon(self, scope: PassingScope) -> None:
         """The request will never end properly. Called by a finalizer, at any point of any code: no locks."""
-        self.scopes.pop(id(scope), None)
+        self.scopes.pop(scope, None)
         scope.origin = scope.origin[:4]
         if scope.account is not None:
             self._engine.abandon(scope.account)
         scope.close()
 
-    def _take_up(self, scope: Scope) -> GuardedRequest:
+    def _take_up(self, scope: PassingScope) -> GuardedRequest:
         """From here on, whoever looks closely sees each step of this request as well."""
         request = scope.account = self.request(scope)
-        self.scopes.pop(id(scope), None)
+        if scope.stepped >= self._engine.unseen.covered:
+            self._engine.unseen.note(scope)
+        self.scopes.pop(scope, None)
         self._engine.active[id(request)] = request
         innermost, found = None, current.get()
         while found is not None and found.active and _is_inside(found.scope, scope):
@@ -135,7 +220,7 @@ class Passing:
         return request
 
     @staticmethod
-    def request(one: GuardedRequest | Scope) -> GuardedRequest:
+    def request(one: GuardedRequest | PassingScope) -> GuardedRequest:
         """Who is suspected: the guarded request, made up for one that has not been taken up."""
         if isinstance(one, GuardedRequest):
             return one
@@ -145,6 +230,9 @@ class Passing:
             request = one.suspect = GuardedRequest(one.owner, info, RequestData(*one.origin), one, None)
         request.active = not one.closed
         return request
+
+
+pieces.boundary(Passing.serve.__code__)
 
 
 def _is_inside(scope: Scope | None, outer: Scope) -> bool:

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from contextvars import Token as VarToken
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
 from stateguard.agent_session import AgentSession
 from stateguard.errors import ConfigError, NoActiveScope
@@ -34,7 +34,10 @@ contexts of the same thread; it can not tell the tasks of one event loop apart: 
 
 T = TypeVar("T")
 
-_current: ContextVar[Token | None] = ContextVar("stateguard_scope", default=None)
+Entry: TypeAlias = "Token | Scope"
+
+entered: ContextVar[Entry | None] = ContextVar("stateguard_scope", default=None)
+"""The latest entry into a scope that a context variable carries: see :func:`current_scope`."""
 
 
 class _ThreadLocal:
@@ -50,10 +53,10 @@ class _ThreadLocal:
         self._local: Any = None
         self.used = False
 
-    def get(self) -> Token | None:
+    def get(self) -> Entry | None:
         return getattr(self._local, "token", None)
 
-    def set(self, token: Token | None) -> None:
+    def set(self, token: Entry | None) -> None:
         self._local.token = token
 
     def delete(self) -> None:
@@ -65,18 +68,22 @@ class _ThreadLocal:
         self.used = True
 
 
-_threads = _ThreadLocal()
+by_thread = _ThreadLocal()
 
 
 class Token:
-    """One entry into a scope; give it back to :meth:`Scope.leave`."""
+    """One entry into a scope; give it back to :meth:`Scope.leave`.
 
-    left = False
+    A scope that is entered where nothing is does as its own entry.
+    """
 
-    def __init__(self, scope: Scope, previous: Token | None) -> None:
+    __slots__ = ("left", "previous", "scope", "var_token")
+
+    def __init__(self, scope: Scope, previous: Entry | None) -> None:
         self.scope = scope
         self.previous = previous
-        self.var_token: VarToken[Token | None] | None = None
+        self.left = False
+        self.var_token: VarToken[Entry | None] | None = None
 
 
 class Scope:
@@ -90,33 +97,45 @@ class Scope:
     tests.
     """
 
-    closed = False
-    exchange: object = None
-    """By the identity of this, a second middleware knows the request again."""
-    owner: object = None
-    """The guard that opened the scope."""
-    origin: tuple[Any, ...] = ()
-    """What came with the request, for a guard that has not taken note of it yet."""
-    began = 0
-    """When (``perf_counter_ns``) that was, if the time of this one is taken."""
-    suspect: Any = None
-    """Who is named where a change may have been this one's, until it has an account."""
-    account: Any = None
-    """The guarded request, where a guard lets requests pass until it looks more closely."""
-    _token: Token | None = None
+    __slots__ = (
+        "__weakref__",
+        "_factory",
+        "_request",
+        "_token",
+        "carrier",
+        "closed",
+        "exchange",
+        "left",
+        "owner",
+        "parent",
+        "previous",
+        "values",
+        "var_token",
+    )
+
+    _token: Entry
+    var_token: VarToken[Entry | None] | None
 
     def __init__(
         self,
-        request: RequestInfo | Callable[[], RequestInfo] | None,
+        request: RequestInfo | Callable[[], RequestInfo] | tuple[Any, ...] | None,
         factory: Callable[[], Any],
-        carrier: Carrier,
-        parent: Scope | None,
+        carrier: Carrier = "contextvar",
+        parent: Scope | None = None,
+        exchange: object = None,
+        owner: object = None,
     ) -> None:
         self._request = request
-        self.parent = parent
-        self.carrier = carrier
-        self.values: dict[object, Any] = {}
         self._factory = factory
+        self.carrier = carrier
+        self.parent = parent
+        self.exchange = exchange
+        """By the identity of this, a second middleware knows the request again."""
+        self.owner = owner
+        """The guard that opened the scope."""
+        self.values: dict[object, Any] = {}
+        self.closed = self.left = False
+        self.previous: Entry | None = None
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"
@@ -128,7 +147,14 @@ class Scope:
         found = self._request
         if callable(found):
             found = self._request = found()
-        return found
+        elif type(found) is tuple:  # a function and its arguments
+            found = self._request = found[0](*found[1:])
+        return found  # type: ignore[return-value]  # a RequestInfo is a tuple of a class of its own
+
+    @property
+    def scope(self) -> Scope:
+        """Itself: it may be its own entry."""
+        return self
 
     @property
     def session(self) -> Any:
@@ -165,19 +191,23 @@ class Scope:
             found = values.setdefault(key, make())
         return found
 
-    def enter(self) -> Token:
+    def enter(self) -> Entry:
         """Make this the current scope of the running context (or thread); undo it with :meth:`leave`."""
         if self.carrier == "contextvar":
-            previous = _current.get()
+            previous = entered.get()
+            if previous is None:  # the short way: nothing to go back to, so the scope does as its own entry
+                self.previous, self.left = None, False
+                self.var_token = entered.set(self)
+                return self
             token = Token(self, None if previous is None or previous.scope.closed else previous)
-            token.var_token = _current.set(token)
+            token.var_token = entered.set(token)
             return token
-        previous = _threads.get()
+        previous = by_thread.get()
         token = Token(self, None if previous is None or previous.scope.closed else previous)
-        _threads.set(token)
+        by_thread.set(token)
         return token
 
-    def leave(self, token: Token) -> None:
+    def leave(self, token: Entry) -> None:
         """Give back what was current before :meth:`enter`; safe to call twice, late, or from elsewhere.
 
         From another context or thread (a generator body closed by a threadpool) there is nothing to undo.
@@ -187,24 +217,24 @@ class Scope:
         # Dropped first: contexts copied during the request keep the token, which must not keep older ones.
         token.var_token = token.previous = None
         if self.carrier == "contextvar":
-            if _current.get() is not token:
+            if entered.get() is not token:
                 token.left, token.previous = True, previous
                 return
             if (previous is None or not previous.left) and var_token is not None:
                 try:
-                    _current.reset(var_token)
+                    entered.reset(var_token)
                 except ValueError:  # entered in another context, of which this one is a copy
-                    _current.set(previous)
+                    entered.set(previous)
                 return
-            _current.set(_still_entered(previous))
-        elif _threads.get() is not token:
+            entered.set(_still_entered(previous))
+        elif by_thread.get() is not token:
             token.left, token.previous = True, previous
         else:
             previous = _still_entered(previous)
             if previous is None:
-                _threads.delete()
+                by_thread.delete()
             else:
-                _threads.set(previous)
+                by_thread.set(previous)
 
     def close(self) -> None:
         """End of the request: from now on this scope counts as none, and keeps nothing alive.
@@ -213,8 +243,7 @@ class Scope:
         """
         self.closed = True
         self.values = {}
-        self.parent = self.exchange = self.owner = self.account = None
-        # `suspect` and `origin` stay: until the next look this one may be named.
+        self.parent = self.exchange = None
         self._factory = _ended
 
     def __enter__(self) -> Scope:
@@ -224,9 +253,7 @@ class Scope:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        token, self._token = self._token, None
-        if token is not None:
-            self.leave(token)
+        self.leave(self._token)
         self.close()
 
 
@@ -253,20 +280,34 @@ def open_scope(
     before it is entered.
     """
     parent = current_scope()
-    if carrier == "contextvar":
-        return Scope(request, session_factory, carrier, parent)
-    if carrier != "thread-local":
-        raise ConfigError(f"carrier={carrier!r}: use 'contextvar' (the default) or 'thread-local'")
-    _threads.prepare()
+    if carrier != "contextvar":
+        prepare(carrier)
     return Scope(request, session_factory, carrier, parent)
+
+
+def leave(token: VarToken[Entry | None], scope: Scope) -> None:
+    """Undo ``token = entered.set(scope)``, as :meth:`Scope.leave` undoes :meth:`Scope.enter`."""
+    try:
+        entered.reset(token)
+    except ValueError:  # set in another context: this one may be a copy of it, or anybody's
+        if entered.get() is scope:
+            entered.set(None)
+
+
+def prepare(carrier: Carrier) -> None:
+    """Before a scope is opened that ``carrier`` carries. Raises :class:`ConfigError` if there is no such."""
+    if carrier == "thread-local":
+        by_thread.prepare()
+    elif carrier != "contextvar":
+        raise ConfigError(f"carrier={carrier!r}: use 'contextvar' (the default) or 'thread-local'")
 
 
 def current_scope() -> Scope | None:
     """The scope of the request being served here, or ``None``; a scope whose request has ended is none."""
-    token = _current.get()
+    token = entered.get()
     scope = None if token is None or token.scope.closed else token.scope
-    if _threads.used:
-        token = _threads.get()
+    if by_thread.used:
+        token = by_thread.get()
         if token is not None and not token.scope.closed and (scope is None or _is_inside(token.scope, scope)):
             return token.scope
     return scope
@@ -299,7 +340,7 @@ def require_scope(what: str) -> Scope:
     scope = current_scope()
     if scope is not None:
         return scope
-    token = _current.get() or (_threads.get() if _threads.used else None)
+    token = entered.get() or (by_thread.get() if by_thread.used else None)
     if token is not None:
         raise NoActiveScope(f"{what}: {_ENDED}")
     thread = threading.current_thread()
@@ -326,7 +367,7 @@ _BARE_THREAD = (
 )
 
 
-def _still_entered(token: Token | None) -> Token | None:
+def _still_entered(token: Entry | None) -> Entry | None:
     while token is not None and (token.left or token.scope.closed):
         token = token.previous
     return token

@@ -49,9 +49,10 @@ class Settling:
     def _blame(
         self, seen: list[Seen], candidates: list[GuardedRequest], unproven: bool, full: bool = False
     ) -> None:
-        if self._engine.unseen.since:
+        unseen = self._engine.unseen.suspects()
+        if unseen:
             # Stretches that nobody looked around: each of them may have done it, and so may other code.
-            since = map(self._engine.passing.request, list(self._engine.unseen.since.values()))
+            since = map(self._engine.passing.request, unseen)
             together = {id(request): request for request in (*candidates, *since)}
             self.record(seen, list(together.values()), unproven=True, locate=nowhere)
             return
@@ -79,7 +80,7 @@ class Settling:
         verdicts = self._judge.judge(
             seen,
             candidates,
-            [*self._engine.active.values(), *map(passing.request, list(passing.scopes.values())[:SUSPECTS])],
+            [*self._engine.active.values(), *map(passing.request, list(passing.scopes)[:SUSPECTS])],
             self._engine.ledger.threads(),
             locate or self._location,
             unproven,

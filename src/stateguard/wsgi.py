@@ -25,6 +25,7 @@ from stateguard.config import Options
 from stateguard.errors import ConfigError
 from stateguard.guard import Guard
 from stateguard.leak import PATH_LENGTH, RequestInfo
+from stateguard.passing import PassingScope
 from stateguard.request_data import RequestData
 from stateguard.scope import Scope, current_scope
 from stateguard.sessions.binding import bind
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from contextvars import Token as VarToken
 
     from stateguard.engine import Engine
-    from stateguard.scope import Token
+    from stateguard.scope import Entry
     from stateguard.sessions.base import SessionStore
     from stateguard.sessions.binding import OnStoreError
     from stateguard.sessions.identity import Request
@@ -101,17 +102,18 @@ class StateGuardMiddleware:
         stretch: _Stretch | _ScopeStretch
         responder = start_response
         if engine is None:
-            stretch = _ScopeStretch(_open_scope(guard, environ, exchange, opened))
+            facts = (_identify, guard, *_facts(environ), time())
+            stretch = _ScopeStretch(guard.open_scope(Scope, facts, exchange, opened))
             stretch.enter()
         elif (
             shared is None
             and (inherited is None or not inherited.active)
-            and engine.passing.possible()
+            and engine.passing.open
             and not engine.locals.watched
         ):
-            scope = _open_scope(guard, environ, exchange, opened)
-            scope.origin = _origin(environ)
-            engine.passing.let(scope)
+            facts = (_identify, guard, *_facts(environ), time())
+            scope = guard.open_scope(PassingScope, facts, exchange, opened)
+            engine.passing.let(scope, _origin(environ))
             stretch = _PassingStretch(scope, engine)
             stretch.enter()
         else:
@@ -160,10 +162,6 @@ def _facts(environ: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
     )
 
 
-def _open_scope(guard: Guard, environ: dict[str, Any], exchange: object, outer: Scope | None) -> Scope:
-    return guard.open_scope(partial(_identify, guard, _facts(environ), time()), exchange, outer)
-
-
 def _origin(environ: dict[str, Any]) -> tuple[Any, ...]:
     """What came with the request: the arguments of :class:`RequestData`."""
     return environ.get("QUERY_STRING"), (), environ.get("REMOTE_ADDR"), environ.get("PATH_INFO"), environ
@@ -177,7 +175,7 @@ def _open(
     elif shared is not None:
         info = partial(getattr, shared, "request")
     else:
-        info = partial(_identify, guard, _facts(environ), time())
+        info = partial(_identify, guard, *_facts(environ), time())
     data = None
     if guard.watcher is not None:
         data = RequestData(*_origin(environ))
@@ -189,9 +187,8 @@ def _open(
     return request
 
 
-def _identify(guard: Guard, facts: tuple[Any, Any, Any, Any], started: float) -> RequestInfo:
+def _identify(guard: Guard, id_: Any, method: Any, script: Any, path: Any, started: float) -> RequestInfo:
     """Which request this is."""
-    id_, method, script, path = facts
     if type(id_) is not str or not 0 < len(id_) <= ID_LENGTH or not (id_.isascii() and id_.isprintable()):
         id_ = guard.new_id()
     return RequestInfo(id_, "wsgi", str(method or ""), f"{script or ''}{path or ''}"[:PATH_LENGTH], started)
@@ -250,7 +247,7 @@ class _Stretch:
     def __init__(self, request: GuardedRequest) -> None:
         self._request = request
         self._mark: VarToken[GuardedRequest | None] | None = None
-        self._token: Token | None = None
+        self._token: Entry | None = None
 
     def enter(self) -> None:
         request = self._request
@@ -326,7 +323,7 @@ class _ScopeStretch:
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
-        self._token: Token | None = None
+        self._token: Entry | None = None
 
     def enter(self) -> None:
         self._token = self._scope.enter()
@@ -359,7 +356,9 @@ class _PassingStretch(_ScopeStretch):
 
     __slots__ = ("_engine",)
 
-    def __init__(self, scope: Scope, engine: Engine) -> None:
+    _scope: PassingScope
+
+    def __init__(self, scope: PassingScope, engine: Engine) -> None:
         super().__init__(scope)
         self._engine = engine
 
@@ -381,8 +380,9 @@ class _PassingStretch(_ScopeStretch):
         scope = self._scope
         self._engine.passing.over(scope)
         scope.origin = scope.origin[:4]  # a suspect of the next look must not keep the environ
-        if scope.suspect is not None:
-            scope.suspect.data.environ = None
+        suspect = scope.suspect
+        if suspect is not None and suspect.data is not None:
+            suspect.data.environ = None
         scope.close()
 
     def abandon(self) -> None:

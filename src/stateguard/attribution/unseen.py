@@ -1,7 +1,9 @@
 """Stretches that nobody looks around: each of them may have done what the next look finds.
 
 No lock is held where they begin and end. A stretch is noted as under way before anything is asked that
-another thread may change, so that a look which takes in everything at the same moment cannot forget it.
+another thread may change, so that a look which takes in everything at the same moment cannot forget it. What
+is under way at any moment of such a look may have written where that had looked already: it stays a suspect
+of the next one.
 """
 
 from __future__ import annotations
@@ -13,20 +15,31 @@ from stateguard.leak import SUSPECTS
 
 if TYPE_CHECKING:
     from stateguard.attribution.request import GuardedRequest
-    from stateguard.scope import Scope
+    from stateguard.passing import PassingScope
+
+RUNNING = 1 << 62
+"""In place of the number of a look: a step is under way."""
 
 
 class Unseen:
     """Those of one engine, each by its request, or by its scope if it is let pass."""
 
-    __slots__ = ("_under_way", "since")
+    __slots__ = ("_before", "_passing", "_under_way", "covered", "looks", "since")
 
-    def __init__(self) -> None:
-        self.since: dict[int, GuardedRequest | Scope] = {}
-        """Whose code has run since the last look at everything; a few of them are enough."""
+    def __init__(self, passing: dict[PassingScope, PassingScope]) -> None:
+        self._passing = passing
+        self.looks = 0
+        """Looks at everything so far, one that is being taken included. A scope that is let pass says itself
+        how many there had been when its latest step ended, in ``stepped``."""
+        self.covered = 0
+        """The number of the latest of them that is complete: what had ended when it began was seen by it."""
+        self.since: dict[GuardedRequest | PassingScope, None] = {}
+        """Whose code has run since the latest look at everything began; a few of them are enough."""
+        self._before: dict[GuardedRequest | PassingScope, None] = {}
+        """Whose code had run when it began, until it is complete."""
         self._under_way: dict[tuple[int, int], list[Any]] = {}
 
-    def begins(self, one: GuardedRequest | Scope) -> None:
+    def begins(self, one: GuardedRequest | PassingScope) -> None:
         """A stretch begins on this thread."""
         key = (get_ident(), id(one))
         known = self._under_way.get(key)
@@ -35,7 +48,7 @@ class Unseen:
         else:
             known[1] += 1
 
-    def ends(self, one: GuardedRequest | Scope) -> None:
+    def ends(self, one: GuardedRequest | PassingScope) -> None:
         """It has ended, or is on the ledger from now on."""
         key = (get_ident(), id(one))
         known = self._under_way.get(key)
@@ -44,21 +57,42 @@ class Unseen:
             if known[1] <= 0:
                 del self._under_way[key]
 
-    def note(self, one: GuardedRequest | Scope) -> None:
+    def note(self, one: GuardedRequest | PassingScope) -> None:
         """It is a suspect of the next look. More than some are of no use to anybody."""
-        if len(self.since) < SUSPECTS:
-            self.since[id(one)] = one
+        since = self.since
+        if len(since) < SUSPECTS:
+            since[one] = None
 
-    def looked(self) -> None:
-        """Everything has been looked at; what is still under way stays a suspect.
+    def _stepped(self) -> list[PassingScope]:
+        return [scope for scope in list(self._passing) if scope.stepped >= self.covered]
 
-        In this order: what begins meanwhile is under way first and a suspect then.
-        """
-        self.since.clear()
+    def suspects(self) -> list[GuardedRequest | PassingScope]:
+        """Whose code may have written since the latest look at everything, as far as that is known."""
+        found = {**self._before, **self.since}
+        for scope in self._stepped()[:SUSPECTS]:
+            found[scope] = None
+        return list(found)
+
+    def any(self) -> bool:
+        """Whether there are suspects."""
+        return bool(self._before or self.since or self._stepped())
+
+    def looking(self) -> None:
+        """A look at everything begins."""
+        self.looks += 1
+        self._before.update(self.since)
+        self.since = {}
+
+    def looked(self) -> list[GuardedRequest | PassingScope]:
+        """It is complete. Those who are suspects no more."""
+        over, self._before = self._before, {}
+        self.covered = self.looks
         for one, _ in list(self._under_way.values()):
-            self.since[id(one)] = one
+            self.since[one] = None
+        return list(over)
 
     def clear(self) -> None:
         """Nothing is running: after a fork."""
-        self.since.clear()
+        self.since = {}
+        self._before.clear()
         self._under_way.clear()

@@ -10,9 +10,10 @@ from typing import Any
 
 from stateguard.attribution.driven import DrivenCoroutine
 from stateguard.attribution.steps import drive
+from stateguard.passing import Passing
 
 _SELF = os.path.realpath(os.path.join(os.path.dirname(__file__), os.pardir)) + os.sep
-_DRIVE = drive.__code__.co_filename, drive.__code__.co_name
+_DRIVERS = {(code.co_filename, code.co_name) for code in (drive.__code__, Passing.serve.__code__)}
 _DEEPEST = 200
 
 
@@ -80,7 +81,7 @@ class Places:
             if frame is None:
                 break
             code = frame.f_code
-            if (code.co_filename, code.co_name) == _DRIVE:
+            if (code.co_filename, code.co_name) in _DRIVERS:
                 awaiting = frame.f_locals.get("coroutine")  # stepped by hand, not awaited
             elif self.ours(code):
                 found = (self.name(code, frame.f_lineno), each, awaiting)
