@@ -35,8 +35,10 @@ DEEP_INTERVAL = 20_000_000
 """Nanoseconds between two comparisons of what hardly ever changes (function parts, loggers, signal handlers)
 while requests overlap."""
 
-CEILING = 0.8
-"""Share of the time that the application leaves idle which looking may take at most."""
+CEILING = 0.1
+"""Share of the time that the application leaves idle which looking may take at most. Whoever wakes up during
+a look waits for its end: on an event loop, which is idle until all of its requests want something at once,
+the share of it that looks take is what all of them wait."""
 
 RETURNS = 16
 """So many periods in a row with room to spare, at most, are asked for before the guard looks more closely."""
@@ -211,6 +213,8 @@ class Pace:
             return False
         handling = self.handling * (requests - self._handled) / elapsed
         self._handled = requests
+        # What the same looks would have taken with all of the budget for them.
+        had = self._spent * max(self.budget / self._rarely, 1) if self.gait == "sparse" else self._spent
         self._rarely = max(self.budget - handling, self.budget * LEAST, 1e-3)
         self.flying(self._flying)
         used = process_time_ns()
@@ -243,7 +247,7 @@ class Pace:
                 # Looking more closely has turned out to be too much at once: requests come in bursts, and the
                 # room was between them. Each vain attempt costs the next burst its beginning.
                 self._wait = min(2 * self._wait, RETURNS)
-        elif spent * GAIN < room:
+        elif had * GAIN < room:
             # Sparse looks always take what the budget gives while requests keep coming; when they take much
             # less, there is room again.
             self._calm += 1
