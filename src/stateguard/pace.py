@@ -35,7 +35,7 @@ DEEP_INTERVAL = 20_000_000
 """Nanoseconds between two comparisons of what hardly ever changes (function parts, loggers, signal handlers)
 while requests overlap."""
 
-CEILING = 0.1
+CEILING = 0.25
 """Share of the time that the application leaves idle which looking may take at most. Whoever wakes up during
 a look waits for its end: on an event loop, which is idle until all of its requests want something at once,
 the share of it that looks take is what all of them wait."""
