@@ -130,7 +130,12 @@ class StateGuardMiddleware:
                 mine.close()
         inherited = current.get()
         passing = engine.passing
-        if passing.open and shared is None and (inherited is None or not inherited.active):
+        if (
+            passing.open
+            and engine.pace.gait == "sparse"
+            and shared is None
+            and (inherited is None or not inherited.active)
+        ):
             # A session, and an eye on when to look more closely.
             facts = _facts(scope, guard)
             eyed = PassingScope(facts, guard.session_factory, "contextvar", opened, exchange, guard)

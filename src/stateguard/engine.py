@@ -157,6 +157,8 @@ class Engine:
         """Stop looking, and hold on to nothing."""
         self.baseline.stop()
         asyncio_tasks.content(id(self))
+        self.passing.open = False
+        self.unseen.covered = sys.maxsize  # nobody is suspected of anything any more
         self.ledger.collections.note(False)
         with self.turn.lock:
             self.ledger.clear()
@@ -192,6 +194,7 @@ class Engine:
         self.looking = False
         self.ledger.clear()
         self.active.clear()
+        self.passing.open = False
         self.passing.scopes.clear()
         self.window.clear()
         self.unseen.clear()
@@ -333,7 +336,7 @@ class Engine:
         if self.watcher is None:
             return
         if not last:
-            self.unseen.ends(request)
+            self.unseen.over(request)
         pace = self.pace
         if pace.gait == "sparse" and perf_counter_ns() < pace.next_look and self.resting:
             self.unseen.note(request)
@@ -530,8 +533,13 @@ class Engine:
             if seen:
                 # When looks are less close, code outside any request may have done it before this one came.
                 unseen = {id(one): one for one in self.unseen.suspects()}
-                suspects = list(map(self.passing.request, {**self.window, **unseen}.values()))
-                self.settling.record(seen, suspects, unproven=not strict, locate=nowhere)
+                found = {**self.window, **unseen}.values()
+                # Nobody has looked before those came, either.
+                loose = bool(unseen) or not all(isinstance(one, GuardedRequest) for one in found)
+                suspects = {id(one): one for one in map(self.passing.request, found)}
+                self.settling.record(
+                    seen, list(suspects.values()), unproven=not strict or loose, locate=nowhere
+                )
             running = {id(request): request for request in self.ledger.running()}
             self.window = {**self.active, **{id(one): one for one in list(self.passing.scopes)}, **running}
         except Exception:

@@ -57,8 +57,8 @@ class Passing:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.open = False
-        """Whether the next request may pass, as far as was known at the latest. It costs nothing to be wrong:
-        whether a step may is asked anew when it begins."""
+        """Whether the next request may pass, as far as was known at the latest. Whether a step may is asked
+        anew when it begins, so that being wrong costs no more than the body of one request, unnoted."""
         self.scopes: dict[PassingScope, PassingScope] = {}
         """Those under way."""
 
@@ -71,6 +71,9 @@ class Passing:
         """The request of ``scope`` begins, which ``origin`` came with."""
         scope.account = scope.suspect = None
         scope.origin, scope.began, scope.stepped = origin, 0, -1
+        self._register(scope)
+
+    def _register(self, scope: PassingScope) -> None:
         self.scopes[scope] = scope
         tally = self._engine.tally
         tally.requests += 1
@@ -89,13 +92,15 @@ class Passing:
         know of it is noted on the scope, which only its own steps write to.
         """
         coroutine: Any = awaitable if type(awaitable) is types.CoroutineType else awaited(awaitable)
-        self.let(scope, origin)
+        scope.account = scope.suspect = None
+        scope.origin, scope.began, scope.stepped = origin, 0, -1
         engine = self._engine
         pace, finder, unseen = engine.pace, engine.finder, engine.unseen
         value: Any = None
         thrown: list[BaseException] = []
         stepped = -1
         try:
+            self._register(scope)
             while not thrown:
                 scope.stepped = RUNNING  # before the gait is asked for: another thread may change it
                 if pace.gait != "sparse" or pace.slicing or finder.armed or not engine.started:
@@ -114,7 +119,9 @@ class Passing:
                 except BaseException as error:
                     thrown.append(error)
             scope.stepped = stepped
-            return (yield from drive(coroutine, scope, self.begin, self.end, value, thrown))  # type: ignore[no-any-return]
+            steps = drive(coroutine, scope, self.begin, self.end, value, thrown)
+            value = None
+            return (yield from steps)  # type: ignore[no-any-return]
         finally:
             if scope.account is None and scope.suspect is None and not scope.began:
                 # As in `over`: since it began nobody has looked after a step of it, nor named it.
@@ -132,7 +139,7 @@ class Passing:
                 engine.begin(scope.account)
                 return
             engine.unseen.begins(scope)  # before the gait is asked for
-            if engine.resting:
+            if engine.resting or scope.closed:  # closed: a body that is closed twice
                 engine.unseen.note(scope)
                 if engine.pace.slicing:
                     engine.note_sliced(scope)
@@ -149,8 +156,8 @@ class Passing:
         try:
             request = scope.account
             if request is None:
+                engine.unseen.note(scope)  # first: a look that is being completed keeps what is under way
                 engine.unseen.ends(scope)
-                engine.unseen.note(scope)  # a look may have been taken meanwhile
                 if perf_counter_ns() < engine.pace.next_look and engine.resting:
                     return
                 request = self.request(scope)
@@ -162,10 +169,11 @@ class Passing:
         """The request has ended."""
         engine, request = self._engine, scope.account
         try:
-            if request is None:
+            if scope in self.scopes:
                 if scope.stepped >= engine.unseen.covered:
                     engine.unseen.note(scope)
                 self.scopes.pop(scope, None)
+            if request is None:
                 if scope.suspect is None and not scope.began:
                     return
                 now = perf_counter_ns()
@@ -195,6 +203,8 @@ class Passing:
 
     def abandon(self, scope: PassingScope) -> None:
         """The request will never end properly. Called by a finalizer, at any point of any code: no locks."""
+        if scope.stepped >= self._engine.unseen.covered:
+            self._engine.unseen.note(scope)
         self.scopes.pop(scope, None)
         scope.origin = scope.origin[:4]
         if scope.account is not None:
@@ -206,7 +216,8 @@ class Passing:
         request = scope.account = self.request(scope)
         if scope.stepped >= self._engine.unseen.covered:
             self._engine.unseen.note(scope)
-        self.scopes.pop(scope, None)
+        if scope.stepped != RUNNING:  # else another thread is inside a piece of the body
+            self.scopes.pop(scope, None)
         self._engine.active[id(request)] = request
         innermost, found = None, current.get()
         while found is not None and found.active and _is_inside(found.scope, scope):
@@ -224,7 +235,9 @@ class Passing:
         """Who is suspected: the guarded request, made up for one that has not been taken up."""
         if isinstance(one, GuardedRequest):
             return one
-        request: GuardedRequest | None = one.account or one.suspect
+        if one.account is not None:
+            return one.account
+        request = one.suspect
         if request is None:
             info: Any = partial(getattr, one, "request")
             request = one.suspect = GuardedRequest(one.owner, info, RequestData(*one.origin), one, None)

@@ -6,8 +6,8 @@ each ``next()`` on the body and ``close()``, because a server may serve another 
 two of them. A closed scope counts as none wherever it is still found: servers that keep a connection alive
 start the next request in a copy of the previous one's context.
 
-Opening, entering, leaving and closing together cost about a microsecond, so nothing here is made before
-somebody asks for it: neither the session nor the table of values.
+Opening, entering, leaving and closing together cost about a microsecond: every request pays for it, so the
+session is not made before somebody asks for it, and a scope entered where nothing was does as its own entry.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class Scope:
                 self.previous, self.left = None, False
                 self.var_token = entered.set(self)
                 return self
-            token = Token(self, None if previous is None or previous.scope.closed else previous)
+            token = Token(self, None if previous.scope.closed else previous)
             token.var_token = entered.set(token)
             return token
         previous = by_thread.get()
@@ -253,7 +253,9 @@ class Scope:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.leave(self._token)
+        token = self._token
+        del self._token  # it may be this scope itself
+        self.leave(token)
         self.close()
 
 
@@ -287,11 +289,13 @@ def open_scope(
 
 def leave(token: VarToken[Entry | None], scope: Scope) -> None:
     """Undo ``token = entered.set(scope)``, as :meth:`Scope.leave` undoes :meth:`Scope.enter`."""
+    if entered.get() is not scope:  # out of order, or from another context
+        scope.left = True
+        return
     try:
         entered.reset(token)
-    except ValueError:  # set in another context: this one may be a copy of it, or anybody's
-        if entered.get() is scope:
-            entered.set(None)
+    except ValueError:  # set in another context, of which this one is a copy
+        entered.set(None)
 
 
 def prepare(carrier: Carrier) -> None:

@@ -118,15 +118,22 @@ class StateGuardMiddleware:
         self, environ: dict[str, Any], start_response: Callable[..., Any], stretch: Stretch | ScopeStretch
     ) -> Iterable[bytes]:
         complete = True
-        stretch.start()
+        stretch.enter()
         try:
+            if type(stretch) is Stretch:
+                stretch.note_residue()
             body = self._served(environ, start_response)
             complete = type(body) in (list, tuple, bytes) or _is_file(body, environ)
         finally:
             # Not in an `except Exception`: GreenletExit and SystemExit end requests as well.
-            stretch.leave()
-            if complete:
-                stretch.finish()
+            try:
+                stretch.leave()
+            except BaseException:  # a signal handler's
+                complete = True
+                raise
+            finally:
+                if complete:
+                    stretch.finish()
         if not complete:
             return wrapped(body, stretch)
         if not stretch.silent:

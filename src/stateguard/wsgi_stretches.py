@@ -44,22 +44,23 @@ class Stretch:
         """It has run."""
         request = self._request
         engine = request.guard.engine
-        if engine is not None:
-            engine.end(request)
-        if self._mark is not None:
-            # Four times per request: contextlib.suppress takes longer than all the rest.
-            try:  # noqa: SIM105
-                current.reset(self._mark)
-            except ValueError:  # this piece ran in another context than the call
-                pass
-            self._mark = None
-        if self._token is not None:
-            request.scope.leave(self._token)
-            self._token = None
+        try:
+            if engine is not None:
+                engine.end(request)
+        finally:  # a signal handler may have raised: the next request on this thread must not find this one
+            mark, self._mark = self._mark, None
+            if mark is not None:
+                # Four times per request: contextlib.suppress takes longer than all the rest.
+                try:  # noqa: SIM105
+                    current.reset(mark)
+                except ValueError:  # this piece ran in another context than the call
+                    pass
+            token, self._token = self._token, None
+            if token is not None:
+                request.scope.leave(token)
 
-    def start(self) -> None:
-        """Enter for the first time, and note what this thread holds before the application runs on it."""
-        self.enter()
+    def note_residue(self) -> None:
+        """Note what this thread holds before the application runs on it."""
         engine = self._request.guard.engine
         if engine is not None:
             engine.locals.take(self._request)
@@ -119,17 +120,15 @@ class ScopeStretch:
         else:
             self._token = scope.enter()
 
-    start = enter
-
     def leave(self) -> None:
         """Undo :meth:`enter`."""
-        here = self._here
-        if here is not None:
+        token, here = self._token, self._here
+        if token is not None:  # first: it was entered last, by a piece that asks for another piece
+            self._token = None
+            self._scope.leave(token)
+        elif here is not None:
             self._here = None
             leave(here, self._scope)
-        elif self._token is not None:
-            self._scope.leave(self._token)
-            self._token = None
 
     def moved(self) -> None:
         """Nothing was noted of any thread."""
@@ -176,21 +175,21 @@ class PassingStretch(ScopeStretch):
             scope.stepped = before
         engine.passing.begin(scope)
 
-    start = enter
-
     def leave(self) -> None:
         """Undo :meth:`enter`."""
         scope, engine = self._scope, self._engine
-        if self._unseen == get_ident():
-            self._unseen = 0
-            scope.stepped = engine.unseen.looks
-            if perf_counter_ns() >= engine.pace.next_look or not engine.resting:
+        try:
+            if self._unseen == get_ident():
+                self._unseen = 0
+                scope.stepped = engine.unseen.looks
+                if perf_counter_ns() >= engine.pace.next_look or not engine.resting:
+                    engine.passing.end(scope)
+            else:
                 engine.passing.end(scope)
-        else:
-            engine.passing.end(scope)
+        finally:  # a signal handler may have raised
             if scope.account is not None:
                 engine.passing.give_back(scope.account)
-        super().leave()
+            super().leave()
 
     def finish(self) -> None:
         """The request has ended."""

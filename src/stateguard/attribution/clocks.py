@@ -39,7 +39,7 @@ class Clocks:
     def read(self, threads: Iterable[int]) -> dict[int, int]:
         """Nanoseconds of processor time that each thread has used; threads without a clock are left out."""
         found = {}
-        for thread in threads:
+        for thread in list(threads):  # ends may be noted meanwhile
             clock = self._ids.get(thread)
             if clock is not None:
                 try:

@@ -102,6 +102,11 @@ class Ledger:
         stack = self.stacks.get(thread)
         if not stack:
             return
+        if len(stack) == 1:
+            if stack[0] is request:
+                del self.stacks[thread]  # whole: another thread may be reading it
+                self._clocks.forget(thread)
+            return
         if stack[-1] is request:
             stack.pop()
         else:  # ended out of order: a generator closed elsewhere
@@ -109,9 +114,6 @@ class Ledger:
                 if stack[i] is request:
                     del stack[i]
                     break
-        if not stack:
-            del self.stacks[thread]
-            self._clocks.forget(thread)
 
     def about_to_look(self, full: bool = True) -> None:
         """Read the clocks: to be called before each comparison of state, ``full`` or of its hot part.
@@ -145,7 +147,7 @@ class Ledger:
         me = self.ident()
         noise = NOISE if self._grip.kept(full) else 0
         found: dict[int, GuardedRequest] = {}
-        for thread, stack in self.stacks.items():
+        for thread, stack in list(self.stacks.items()):
             still = thread in now and thread in earlier and now[thread] - earlier[thread] <= noise
             if thread in self.excused or (still and thread != me) or (alibi is not None and alibi(thread)):
                 self.blamed.remove(thread)
@@ -187,7 +189,7 @@ class Ledger:
 
     def threads(self) -> dict[int, GuardedRequest]:
         """The request running on each thread."""
-        return {thread: stack[-1] for thread, stack in self.stacks.items()}
+        return {thread: stack[-1] for thread, stack in list(self.stacks.items())}
 
     def clear(self) -> None:
         """Forget everything: after a fork nobody is running."""

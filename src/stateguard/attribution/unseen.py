@@ -57,35 +57,44 @@ class Unseen:
             if known[1] <= 0:
                 del self._under_way[key]
 
+    def over(self, one: GuardedRequest | PassingScope) -> None:
+        """A stretch has ended; it is a suspect if nobody had looked when it began."""
+        if (get_ident(), id(one)) in self._under_way:
+            self.note(one)  # first: a look that is being completed keeps what is under way
+            self.ends(one)
+
     def note(self, one: GuardedRequest | PassingScope) -> None:
         """It is a suspect of the next look. More than some are of no use to anybody."""
-        since = self.since
-        if len(since) < SUSPECTS:
-            since[one] = None
+        since: dict[GuardedRequest | PassingScope, None] | None = None
+        while since is not self.since:  # a look that begins meanwhile replaces it
+            since = self.since
+            if len(since) < SUSPECTS:
+                since[one] = None
 
     def _stepped(self) -> list[PassingScope]:
         return [scope for scope in list(self._passing) if scope.stepped >= self.covered]
 
     def suspects(self) -> list[GuardedRequest | PassingScope]:
         """Whose code may have written since the latest look at everything, as far as that is known."""
+        stepped = self._stepped()[:SUSPECTS]  # first: who ends from here on notes that below before it goes
         found = {**self._before, **self.since}
-        for scope in self._stepped()[:SUSPECTS]:
-            found[scope] = None
+        found.update((scope, None) for scope in stepped)
         return list(found)
 
     def any(self) -> bool:
         """Whether there are suspects."""
-        return bool(self._before or self.since or self._stepped())
+        return bool(self._stepped() or self._before or self.since)
 
     def looking(self) -> None:
         """A look at everything begins."""
         self.looks += 1
-        self._before.update(self.since)
-        self.since = {}
+        since, self.since = self.since, {}  # first: see `note`
+        self._before.update(since)
 
     def looked(self) -> list[GuardedRequest | PassingScope]:
         """It is complete. Those who are suspects no more."""
         over, self._before = self._before, {}
+        over.update((scope, None) for scope in self._stepped()[:SUSPECTS])
         self.covered = self.looks
         for one, _ in list(self._under_way.values()):
             self.since[one] = None
