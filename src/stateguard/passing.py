@@ -18,6 +18,7 @@ from stateguard.attribution import pieces
 from stateguard.attribution.request import GuardedRequest, current
 from stateguard.attribution.steps import awaited, drive
 from stateguard.attribution.unseen import RUNNING
+from stateguard.leak import SUSPECTS
 from stateguard.request_data import RequestData
 from stateguard.scope import Scope
 
@@ -71,16 +72,16 @@ class Passing:
         """The request of ``scope`` begins, which ``origin`` came with."""
         scope.account = scope.suspect = None
         scope.origin, scope.began, scope.stepped = origin, 0, -1
-        self._register(scope)
-
-    def _register(self, scope: PassingScope) -> None:
         self.scopes[scope] = scope
         tally = self._engine.tally
         tally.requests += 1
         if not tally.requests % SAMPLED:
-            self.weigh()
-            self._engine.follow(None)
-            scope.began = perf_counter_ns()
+            self._sample(scope)
+
+    def _sample(self, scope: PassingScope) -> None:
+        self.weigh()
+        self._engine.follow(None)
+        scope.began = perf_counter_ns()
 
     @types.coroutine
     def serve(
@@ -95,12 +96,18 @@ class Passing:
         scope.account = scope.suspect = None
         scope.origin, scope.began, scope.stepped = origin, 0, -1
         engine = self._engine
-        pace, finder, unseen = engine.pace, engine.finder, engine.unseen
+        pace, finder, unseen, tally, scopes = (
+            engine.pace, engine.finder, engine.unseen, engine.tally, self.scopes
+        )  # fmt: skip
         value: Any = None
         thrown: list[BaseException] = []
         stepped = -1
         try:
-            self._register(scope)
+            # As in `let` and in `over`, said again here: a call takes as long as all that is done in it.
+            scopes[scope] = scope
+            tally.requests += 1
+            if not tally.requests % SAMPLED:
+                self._sample(scope)
             while not thrown:
                 scope.stepped = RUNNING  # before the gait is asked for: another thread may change it
                 if pace.gait != "sparse" or pace.slicing or finder.armed or not engine.started:
@@ -124,10 +131,13 @@ class Passing:
             return (yield from steps)  # type: ignore[no-any-return]
         finally:
             if scope.account is None and scope.suspect is None and not scope.began:
-                # As in `over`: since it began nobody has looked after a step of it, nor named it.
-                if stepped >= unseen.covered:
-                    unseen.note(scope)
-                self.scopes.pop(scope, None)
+                # Since it began nobody has looked after a step of it, nor named it.
+                since = unseen.since
+                if stepped >= unseen.covered and len(since) < SUSPECTS:
+                    since[scope] = None
+                    if since is not unseen.since:
+                        unseen.note(scope)  # a look has begun meanwhile
+                scopes.pop(scope, None)
             else:
                 self.over(scope)
 
