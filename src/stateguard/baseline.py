@@ -128,7 +128,7 @@ class Baseline:
             else:  # a walk through everything takes too long here
                 watcher.grow()
                 watcher.graph.walk.run(nodes=len(watcher.graph) + AT_ONCE)
-                engine.slice_what_is_left()
+                engine.slices.take_over()
         engine.flush()
 
     def take(self, at_once: int | None) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from contextlib import suppress
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from stateguard.pace import Pace
 from stateguard.passing import Passing
 from stateguard.reporter import Reporter, say
 from stateguard.settling import Settling, nowhere
+from stateguard.slices import Slices
 from stateguard.stats import Stats, Tally
 from stateguard.thread_locals import ThreadLocals
 from stateguard.turn import Turn
@@ -97,10 +97,8 @@ class Engine:
         self.passing = Passing(self)
         self.window: dict[int, GuardedRequest | PassingScope] = {}
         self.unseen = Unseen(self.passing.scopes)
-        self._sliced: dict[int, GuardedRequest | PassingScope] = {}
-        """The latest requests that have had a stretch while state was compared in slices."""
+        self.slices = Slices(self)
         self.baseline = Baseline(self)
-        self._said_slicing = False
         self.looking = False
         self._loose = False
         """Whether something may have changed unseen before the stretches now running began."""
@@ -133,25 +131,8 @@ class Engine:
         follow_threads()
         self.pace.expect(watcher.graph.cost)
         watcher.graph.portion = None if self.pace.fixed else AT_ONCE
-        self._slow_down()
+        self.slices.slow_down()
         self.started = True
-
-    def _slow_down(self) -> None:
-        """Follow the pace: when slicing, nothing is walked at once, and it is said once."""
-        watcher = self.watcher
-        if watcher is None:
-            return
-        watcher.graph.eager = not self.pace.slicing
-        if self.pace.slicing and not self._said_slicing:
-            self._said_slicing = True
-            logger.warning(
-                "stateguard: comparing %s watched objects at once would pause longer than %.3g ms, so it is "
-                "done in slices. What has changed before is compared around every step; a change to anything "
-                "else is found within one round, see guard.stats (%s)",
-                f"{len(watcher.graph):,}",
-                self.pace.max_pause / 1e6,
-                see("slices"),
-            )
 
     def close(self) -> None:
         """Stop looking, and hold on to nothing."""
@@ -166,7 +147,7 @@ class Engine:
             self.passing.scopes.clear()
             self.window.clear()
             self.unseen.clear()
-            self._sliced.clear()
+            self.slices.clear()
             if self.watcher is not None:
                 pieces.unwatch(self.watcher.table.watches)
                 self.watcher.stop()
@@ -198,7 +179,7 @@ class Engine:
         self.passing.scopes.clear()
         self.window.clear()
         self.unseen.clear()
-        self._sliced.clear()
+        self.slices.clear()
         self.started = False
         self.baseline = Baseline(self)
         self.tally = Tally()
@@ -269,13 +250,6 @@ class Engine:
         except Exception:
             self.failed("opening a request")
 
-    def slice_what_is_left(self) -> None:
-        """What has not been walked yet has its turn in the round from now on."""
-        watcher = self.watcher
-        if watcher is not None and watcher.graph.unsettled and not self.pace.slicing:
-            self.pace.slicing = True
-            self._slow_down()
-
     def begin(self, request: GuardedRequest, last: bool = False) -> None:
         """A stretch of work for ``request`` begins on this thread."""
         if self.watcher is None:
@@ -288,7 +262,7 @@ class Engine:
                 self.unseen.ends(request)
             return
         if self.pace.slicing:
-            self.note_sliced(request)
+            self.slices.note(request)
         if self.resting:
             self.unseen.note(request)
             return
@@ -321,13 +295,6 @@ class Engine:
             greenlets.entered(request)
         if self.reporter.pending:
             self.flush()
-
-    def note_sliced(self, one: GuardedRequest | PassingScope) -> None:
-        """It has had a stretch while state is compared in slices."""
-        self._sliced[id(one)] = one
-        if len(self._sliced) > SUSPECTS:
-            with suppress(RuntimeError, StopIteration):  # another thread may be at it as well
-                self._sliced.pop(next(iter(self._sliced)), None)
 
     def end(self, request: GuardedRequest, last: bool = False) -> None:
         """The stretch has ended: whatever differs is on the account of those that were running."""
@@ -397,7 +364,7 @@ class Engine:
                         self.settling.put_back(request)
                     if self.pace.weigh(self.tally.requests):
                         self.finder.expire()
-                        if self.pace.gait == "sparse" and not self.pace.handling:
+                        if (self.pace.gait == "sparse" or self.pace.slicing) and not self.pace.handling:
                             self.pace.handling = handling()
         if self.turn.discarded:
             self.turn.let_go()
@@ -449,7 +416,7 @@ class Engine:
             if not (brief or line):
                 self.unseen.looking()
                 self._looked()
-                self._look_at_slice()
+                self.slices.look()
             return
         hot = slicing or (not thorough if line else brief and not strict)
         whole = not hot or (slicing and not (brief or line))
@@ -479,43 +446,15 @@ class Engine:
             self.finder.spend(cost)
         if slicing:
             if not (brief or line):
-                self._look_at_slice()
+                self.slices.look()
         elif pace.slicing or (not pace.fixed and watcher.graph.unsettled):
             pace.slicing = True
-            self._slow_down()
+            self.slices.slow_down()
 
     def _looked(self) -> None:
         """A look at everything is complete."""
         for one in self.unseen.looked():
             _suspect(self.window, one)
-
-    def _look_at_slice(self) -> None:
-        """Go on with the round through everything, if its share of time allows. What differs there may have
-        been written by anybody since the round before.
-        """
-        watcher, pace = self.watcher, self.pace
-        until = pace.slice()
-        if watcher is None or not until or not self.started:
-            return
-        started = perf_counter_ns()
-        rotation = watcher.graph.rotation
-        rounds = rotation.rounds
-        try:
-            self.looking = True
-            seen = watcher.check_slice(until)
-            if seen:
-                sliced = map(self.passing.request, list(self._sliced.values()))
-                suspects = {id(one): one for one in (*sliced, *self.ledger.running())}
-                self.settling.record(seen, list(suspects.values()), unproven=True, locate=nowhere)
-        except Exception:
-            self.started = False
-            self.failed("comparing shared state")
-        finally:
-            self.looking = False
-            self.tally.slice(pace.slice_spent(started), rotation.rounds != rounds)
-        if rotation.rounds != rounds and not watcher.graph.unsettled:
-            pace.expect(watcher.graph.cost)
-            self._slow_down()
 
     def look_deep(self) -> None:
         """Also what is left out otherwise; anybody served since the last time may have changed that."""

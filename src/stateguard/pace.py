@@ -46,6 +46,9 @@ RETURNS = 16
 LEAST = 0.25
 """The part of the budget that is for looks however much goes into handling requests."""
 
+IN_FULL = 2
+"""A request that is guarded at every step costs so many times what one does that is let pass, looks aside."""
+
 GAIN = 4
 """How much cheaper each gait is than the one before it, at least: the measure for going back."""
 
@@ -212,6 +215,8 @@ class Pace:
         if elapsed < PERIOD:
             return False
         handling = self.handling * (requests - self._handled) / elapsed
+        if self.slicing and self.gait != "sparse":
+            handling *= IN_FULL
         self._handled = requests
         # What the same looks would have taken with all of the budget for them.
         had = self._spent * max(self.budget / self._rarely, 1) if self.gait == "sparse" else self._spent
@@ -231,7 +236,8 @@ class Pace:
         self._spent, self._sliced, self._area, self._since, self._used = 0, 0, 0, now, used
         self._waited = waiting
         self.next_weighing = now + PERIOD
-        self._share = max(room - spent, room / 4, 1e-3 * elapsed) / elapsed
+        left = room - spent - (handling * elapsed if self.slicing else 0)
+        self._share = max(left, room * LEAST, 1e-3 * elapsed) / elapsed
         if self.fixed:
             return True
         if spent > min(self.budget * max(area, elapsed), max(CEILING, self.budget) * elapsed):

@@ -152,7 +152,7 @@ class Passing:
             if engine.resting or scope.closed:  # closed: a body that is closed twice
                 engine.unseen.note(scope)
                 if engine.pace.slicing:
-                    engine.note_sliced(scope)
+                    engine.slices.note(scope)
                 return
             request = self._take_up(scope)
             engine.unseen.ends(scope)

@@ -86,3 +86,14 @@ def test_before_a_period_is_over_nothing_is_decided() -> None:
     pace._spent = PERIOD
     assert not pace.weigh()
     assert pace.gait == "strict"
+
+
+def test_slices_get_what_handling_requests_leaves_of_the_budget() -> None:
+    shares = []
+    for requests in (0, 100, 50_000):
+        pace = Pace(0.05, fixed=False)
+        pace.slicing, pace.handling = True, 10_000
+        pace._since -= PERIOD
+        assert pace.weigh(requests)
+        shares.append(pace._share)
+    assert shares[0] > shares[1] > shares[2] > 0

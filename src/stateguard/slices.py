@@ -1,0 +1,94 @@
+"""State that is too large to be compared at once is compared in slices, in rounds through all of it."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from time import perf_counter_ns
+from typing import TYPE_CHECKING
+
+from stateguard.leak import SUSPECTS
+from stateguard.messages import see
+from stateguard.settling import nowhere
+
+if TYPE_CHECKING:
+    from stateguard.attribution.request import GuardedRequest
+    from stateguard.engine import Engine
+    from stateguard.passing import PassingScope
+
+logger = logging.getLogger("stateguard")
+
+
+class Slices:
+    """The rounds of one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._served: dict[int, GuardedRequest | PassingScope] = {}
+        """The latest requests that have had a stretch while state was compared in slices."""
+        self._said = False
+
+    def slow_down(self) -> None:
+        """Follow the pace: when slicing, nothing is walked at once, and it is said once."""
+        watcher, pace = self._engine.watcher, self._engine.pace
+        if watcher is None:
+            return
+        watcher.graph.eager = not pace.slicing
+        if pace.slicing and not self._said:
+            self._said = True
+            logger.warning(
+                "stateguard: comparing %s watched objects at once would pause longer than %.3g ms, so it is "
+                "done in slices. What has changed before is compared around every step; a change to anything "
+                "else is found within one round, see guard.stats (%s)",
+                f"{len(watcher.graph):,}",
+                pace.max_pause / 1e6,
+                see("slices"),
+            )
+
+    def take_over(self) -> None:
+        """What has not been walked yet has its turn in the round from now on."""
+        watcher, pace = self._engine.watcher, self._engine.pace
+        if watcher is not None and watcher.graph.unsettled and not pace.slicing:
+            pace.slicing = True
+            self.slow_down()
+
+    def note(self, one: GuardedRequest | PassingScope) -> None:
+        """It has had a stretch meanwhile."""
+        self._served[id(one)] = one
+        if len(self._served) > SUSPECTS:
+            with suppress(RuntimeError, StopIteration):  # another thread may be at it as well
+                self._served.pop(next(iter(self._served)), None)
+
+    def look(self) -> None:
+        """Go on with the round, if its share of time allows; the lock is held.
+
+        What differs there may have been written by anybody since the round before.
+        """
+        engine = self._engine
+        watcher, pace = engine.watcher, engine.pace
+        until = pace.slice()
+        if watcher is None or not until or not engine.started:
+            return
+        started = perf_counter_ns()
+        rotation = watcher.graph.rotation
+        rounds = rotation.rounds
+        try:
+            engine.looking = True
+            seen = watcher.check_slice(until)
+            if seen:
+                served = map(engine.passing.request, list(self._served.values()))
+                suspects = {id(one): one for one in (*served, *engine.ledger.running())}
+                engine.settling.record(seen, list(suspects.values()), unproven=True, locate=nowhere)
+        except Exception:
+            engine.started = False
+            engine.failed("comparing shared state")
+        finally:
+            engine.looking = False
+            engine.tally.slice(pace.slice_spent(started), rotation.rounds != rounds)
+        if rotation.rounds != rounds and not watcher.graph.unsettled:
+            pace.expect(watcher.graph.cost)
+            self.slow_down()
+
+    def clear(self) -> None:
+        """Nobody is being served: after a fork, or at the end."""
+        self._served.clear()
