@@ -18,6 +18,8 @@ class _Connection(asyncio.Protocol):
         self.request = request
         self.closed = closed
         self.answers = 0
+        self.latencies: list[float] = []
+        self._sent = 0.0
         self.running = True
         self.error: str | None = None
         self._received = bytearray()
@@ -26,6 +28,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        self._sent = time.perf_counter()
         transport.write(self.request)
 
     def data_received(self, data: bytes) -> None:
@@ -36,6 +39,9 @@ class _Connection(asyncio.Protocol):
             self._received.clear()
             self._expected = 0
             self.answers += 1
+            now = time.perf_counter()
+            self.latencies.append(now - self._sent)
+            self._sent = now
             if self.running:
                 self.transport.write(self.request)
             else:
@@ -67,11 +73,17 @@ class Load:
 
     answers: int
     seconds: float
+    latencies: list[float]
+    """Seconds from the sending of each request to the end of its answer, sorted."""
 
     @property
     def per_second(self) -> float:
         """Answers per second."""
         return self.answers / self.seconds
+
+    def percentile(self, share: float) -> float:
+        """Seconds within which that share of the requests was answered."""
+        return self.latencies[min(int(share * len(self.latencies)), len(self.latencies) - 1)]
 
 
 async def load(port: int, path: str, body: bytes, *, seconds: float, connections: int) -> Load:
@@ -99,4 +111,4 @@ async def load(port: int, path: str, body: bytes, *, seconds: float, connections
     for connection in running:
         if connection.error is not None:
             raise RuntimeError(f"{path}: {connection.error}")
-    return Load(answers, elapsed)
+    return Load(answers, elapsed, sorted(latency for each in running for latency in each.latencies))

@@ -29,8 +29,6 @@ from stateguard.passing import PassingScope
 from stateguard.request_data import RequestData
 from stateguard.scope import Scope as RequestScope
 from stateguard.scope import by_thread, current_scope, entered, leave
-from stateguard.sessions.asgi import ASGISessions
-from stateguard.sessions.binding import bind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -79,15 +77,21 @@ class StateGuardMiddleware:
                 '"contextvar" for ASGI applications'
             )
         self.guard.add_app(app)
-        binding = bind(
-            store,
-            session_id,
-            user_id=user_id,
-            session_factory=self.guard.config.session_factory,
-            log=session_log,
-            on_store_error=on_store_error,
-        )
-        self._served: ASGIApp = app if binding is None else ASGISessions(app, binding)
+        self._served: ASGIApp = app
+        if store is not None or session_id is not None or user_id is not None:
+            from stateguard.sessions.asgi import ASGISessions
+            from stateguard.sessions.binding import bind  # as long to import as the rest, and rarely used
+
+            binding = bind(
+                store,
+                session_id,
+                user_id=user_id,
+                session_factory=self.guard.config.session_factory,
+                log=session_log,
+                on_store_error=on_store_error,
+            )
+            if binding is not None:
+                self._served = ASGISessions(app, binding)
 
     def __getattr__(self, name: str) -> Any:
         # The middleware stands where the application stood: `app.state` and the like must still be found.

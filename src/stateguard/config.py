@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
 
 from stateguard.errors import ConfigError
@@ -119,6 +117,9 @@ def load_config(options: Mapping[str, Any], directory: str | None = None) -> Con
 
 
 def _project_options(directory: str | None) -> dict[str, Any]:
+    import tomllib  # here, like the next one: nobody reads the file who has made no guard
+    from pathlib import Path
+
     folder = Path(directory or os.getcwd())
     for place in (folder, *folder.parents):
         file = place / "pyproject.toml"

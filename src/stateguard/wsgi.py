@@ -26,8 +26,6 @@ from stateguard.leak import PATH_LENGTH, RequestInfo
 from stateguard.passing import PassingScope
 from stateguard.request_data import RequestData
 from stateguard.scope import Scope, by_thread, current_scope, entered
-from stateguard.sessions.binding import bind
-from stateguard.sessions.wsgi import WSGISessions
 from stateguard.wsgi_bodies import wrapped
 from stateguard.wsgi_stretches import PassingStretch, ScopeStretch, Stretch
 
@@ -63,15 +61,21 @@ class StateGuardMiddleware:
         self.app = app
         self.guard = guard if guard is not None else Guard(**options)
         self.guard.add_app(app)
-        binding = bind(
-            store,
-            session_id,
-            user_id=user_id,
-            session_factory=self.guard.config.session_factory,
-            log=session_log,
-            on_store_error=on_store_error,
-        )
-        self._served: Callable[..., Iterable[bytes]] = app if binding is None else WSGISessions(app, binding)
+        self._served: Callable[..., Iterable[bytes]] = app
+        if store is not None or session_id is not None or user_id is not None:
+            from stateguard.sessions.binding import bind  # as long to import as the rest, and rarely used
+            from stateguard.sessions.wsgi import WSGISessions
+
+            binding = bind(
+                store,
+                session_id,
+                user_id=user_id,
+                session_factory=self.guard.config.session_factory,
+                log=session_log,
+                on_store_error=on_store_error,
+            )
+            if binding is not None:
+                self._served = WSGISessions(app, binding)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in ("app", "guard", "_served"):

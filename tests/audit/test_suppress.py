@@ -109,8 +109,8 @@ def test_per_path_ignores(project):
     assert project.findings(text, per_path_ignores=(("other/*", ("SG101",)),)) != ()
 
 
-def test_an_unknown_rule_names_the_rules_there_are():
-    with pytest.raises(ConfigError, match="shared-container"):
+def test_an_unknown_rule_says_where_the_rules_are_listed():
+    with pytest.raises(ConfigError, match="stateguard rule"):
         expand(["SG9"])
 
 

@@ -9,7 +9,7 @@ know, so what is called that often is given back, and taken again when one begin
 
 from __future__ import annotations
 
-import asyncio
+import sys
 import weakref
 from _thread import get_ident
 from contextlib import suppress
@@ -23,14 +23,11 @@ from stateguard.attribution.handover import Handed
 from stateguard.attribution.request import GuardedRequest, current
 
 if TYPE_CHECKING:
+    import asyncio  # here, it is imported by whoever has a loop: it takes as long to import as all of this
     from collections.abc import Callable
 
 _SERVERS = ("uvicorn", "hypercorn", "daphne", "granian")
 """Servers that may start one request's task in the context of another, which it then does not work for."""
-
-
-_EAGER = getattr(getattr(asyncio, "eager_task_factory", None), "__code__", None)
-"""What all factories of eager tasks have in common: 3.12 and later."""
 
 
 class _Factory:
@@ -46,10 +43,11 @@ class _Factory:
         """Tasks whose steps are not noted and that another factory has made: asyncio knows the rest."""
         self.earlier: set[Any] = set()
         """Tasks that were there before, until they end."""
-        if previous is not None and getattr(previous, "__code__", None) is _EAGER:
+        eager = _code_of_eager()
+        if previous is not None and eager is not None and getattr(previous, "__code__", None) is eager:
             # anyio knows the factory of eager tasks by its code, and goes past it to what it makes them with:
             # its tasks must not begin at once.
-            self.__code__ = _EAGER
+            self.__code__ = eager
             self.__closure__ = (CellType(partial(self._construct, previous)),)
 
     def _construct(self, eager: Any, coro: Any, *, loop: asyncio.AbstractEventLoop, **options: Any) -> Any:
@@ -81,6 +79,8 @@ class _Factory:
                 coro, seen = DrivenCoroutine(coro, None), True
         make = self.previous if _make is None else _make
         if make is None:
+            import asyncio
+
             return asyncio.Task(coro, loop=loop, **options)
         task = make(loop, coro, **options)
         if self.active and not seen:
@@ -112,6 +112,8 @@ class _Factory:
         """Whether one of the tasks whose steps are not noted has watched code in it, or may have had."""
         if self.unsure or not self.active:
             return True
+        import asyncio
+
         try:
             tasks = [task for task in asyncio.all_tasks(loop) if type(task.get_coro()) not in _SEEN]
             tasks += [task for known in list(self.unseen) if (task := known()) and not task.done()]
@@ -167,18 +169,30 @@ def content(guard: int) -> None:
             _give_back(loop, "call_soon")  # the others are called rarely, and may be about to run much later
 
 
+def _running() -> Any:
+    """The asyncio loop that runs on this thread, if one does."""
+    ask = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+    return None if ask is None else ask()
+
+
+def _code_of_eager() -> Any:
+    """What all factories of eager tasks have in common: 3.12 and later."""
+    return getattr(getattr(sys.modules.get("asyncio"), "eager_task_factory", None), "__code__", None)
+
+
 def followed() -> bool:
     """Whether the running asyncio loop is the one that was followed last: the quick way to know."""
-    loop = asyncio._get_running_loop()
+    loop = _running()
     return loop is not None and _newest is not None and _newest() is loop
 
 
 def follow_tasks(guard: int = 0) -> bool:
     """Follow the tasks of the running asyncio loop for a guard; ``False`` where there is none."""
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
+    loop = _running()
+    if loop is None:
         return False
+    import asyncio
+
     global _newest
     _followers.add(guard)
     factory = _loops.get(loop)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.machinery
 import importlib.util
 import os
@@ -95,6 +94,8 @@ def validate(pattern: Pattern) -> None:
     else:
         return  # a glob in the middle: cannot be known before everything is imported
     candidates = [*{*sys.modules, *(name for path in sys.path[:3] for name in _modules_in(path))}]
+    import difflib  # for the message only
+
     near = difflib.get_close_matches(fixed, candidates, n=3, cutoff=0.6)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     kind = "package with submodules" if not exact else "module"
@@ -118,6 +119,8 @@ def check_names(pattern: Pattern, modules: Iterable[tuple[str, Sequence[str]]]) 
     if not known:
         return  # not imported yet
     wanted = pattern.names.globs[0]
+    import difflib  # for the message only
+
     near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise WatchError(
