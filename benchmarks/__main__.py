@@ -2,10 +2,11 @@
 
 Runs, each in a process of its own, ``benchmarks.check`` (one check against other ways to notice a change),
 ``benchmarks.request`` (real servers, load from another process), ``benchmarks.large`` (state too large to
-be compared at once) and ``benchmarks.growing`` (a leak that grows with each request). Writes their figures
-as JSON and as plots below ``--out``, and appends the ratios to ``history.jsonl`` there: what has become
-worse by more than a tenth is said. Some minutes, none of the four more than ten; with ``--quick`` about one,
-for figures that say little. The exit code is the number of regressions.
+be compared at once), ``benchmarks.growing`` (a leak that grows with each request), ``benchmarks.scaling``
+(concurrency and worker processes) and ``benchmarks.startup`` (imports). Writes their figures as JSON and as
+plots below ``--out``, and appends the ratios to ``history.jsonl`` there: what has become worse by more than
+a tenth is said. Some minutes, none of the six more than ten; with ``--quick`` about two, for figures that say
+little. The exit code is the number of regressions.
 """
 
 from __future__ import annotations
@@ -27,12 +28,16 @@ FULL = {
     "request": ["--rounds", "5", "--variants", "bare", "variable", "scope-only", "guarded"],
     "large": ["--sizes", "10000", "100000", "1000000", "--seconds", "4"],
     "growing": ["--seconds", "2"],
+    "scaling": [],
+    "startup": [],
 }
 QUICK = {
     "check": ["--sizes", "1000", "10000", "--budget", "1"],
     "request": ["starlette", "flask", "--rounds", "2", "--seconds", "0.5"],
     "large": ["--sizes", "10000", "--seconds", "1", "--leaks", "1"],
     "growing": ["--sizes", "1000", "100000", "--kinds", "list", "--seconds", "0.5"],
+    "scaling": ["--connections", "8", "--workers", "2", "--rounds", "2", "--seconds", "0.5"],
+    "startup": ["--rounds", "3"],
 }
 LIMIT = 600
 """Seconds after which one of them is given up."""
@@ -51,37 +56,44 @@ def run(name: str, arguments: list[str], out: Path) -> Any:
     return json.loads(file.read_text()) if file.is_file() else None
 
 
-def figures_of(check: Any, request: Any, large: Any, growing: Any) -> dict[str, float]:
+def figures_of(taken: dict[str, Any]) -> dict[str, float]:
     """The ratios that the history keeps."""
     found: dict[str, float] = {}
-    for size, taken in (check or {}).items():
-        found[f"check of {size} / bare pass"] = taken["check"] / taken["bare pass"]
-    for result in request or ():
+    for size, ways in (taken["check"] or {}).items():
+        found[f"check of {size} / bare pass"] = ways["check"] / ways["bare pass"]
+    for result in taken["request"] or ():
         if result["variant"] != "bare":
             found[f"{result['case']}, {result['variant']}: throughput"] = result["throughput"]
-    for result in large or ():
+    for result in taken["large"] or ():
         found[f"{result['objects']:.0f} objects: throughput"] = result["throughput"]
         found[f"{result['objects']:.0f} objects: bytes per object"] = result["bytes per object"]
-    for result in growing or ():
+    for result in taken["growing"] or ():
         found[f"growing {result['kind']} of {result['items']}: throughput"] = result["throughput"]
+    for result in taken["scaling"] or ():
+        name = f"{result['connections']} connections, {result['workers']} workers"
+        found[f"{name}: throughput"] = result["throughput"]
     return found
 
 
-def draw(check: Any, request: Any, large: Any, growing: Any, out: Path) -> None:
+def draw(taken: dict[str, Any], out: Path) -> None:
     """The plots, if matplotlib is there."""
     try:
         from benchmarks import plots
     except ImportError:
         print("no plots: matplotlib is not installed (pip install -e '.[bench]')")
         return
-    if check:
-        plots.cost_by_size(check, out / "check.svg")
-    if request:
-        plots.throughput(request, out / "request.svg")
-    if large:
-        plots.pauses(large, out / "large.svg")
-    if growing:
-        plots.growing(growing, out / "growing.svg")
+    plan = {
+        "check": plots.cost_by_size,
+        "request": plots.throughput,
+        "large": plots.pauses,
+        "growing": plots.growing,
+        "scaling": plots.scaling,
+    }
+    for name, plot in plan.items():
+        if taken[name]:
+            plot(taken[name], out / f"{name}.svg")
+    if taken["request"]:
+        plots.latency(taken["request"], out / "latency.svg")
 
 
 def main() -> int:
@@ -95,9 +107,9 @@ def main() -> int:
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     plan = QUICK if options.quick else FULL
-    results = [run(name, arguments, out) for name, arguments in plan.items()]
-    draw(*results, out)
-    figures = figures_of(*results)
+    taken = {name: run(name, arguments, out) for name, arguments in plan.items()}
+    draw(taken, out)
+    figures = figures_of(taken)
     python = platform.python_version()
     file = out / ("history-quick.jsonl" if options.quick else "history.jsonl")
     worse = history.regressions(figures, history.earlier(file, python))

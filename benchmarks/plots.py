@@ -72,6 +72,44 @@ def growing(results: list[dict[str, Any]], file: Path) -> None:
     _save(figure, file)
 
 
+def latency(results: list[dict[str, Any]], file: Path) -> None:
+    """The median and the 99th percentile of each variant's latency, without and with a guard."""
+    figure, axes = pyplot.subplots(figsize=(7, 4.5))
+    cases = list(dict.fromkeys(result["case"] for result in results))
+    variants = list(dict.fromkeys(result["variant"] for result in results))
+    width = 0.8 / len(variants)
+    for n, variant in enumerate(variants):
+        mine = {result["case"]: result for result in results if result["variant"] == variant}
+        places = [i + n * width for i, case in enumerate(cases) if case in mine]
+        medians = [mine[case]["median_ms"] for case in cases if case in mine]
+        tails = [mine[case]["p99_ms"] - mine[case]["median_ms"] for case in cases if case in mine]
+        bars = axes.bar(places, medians, width, label=variant)
+        axes.bar(places, tails, width, bottom=medians, color=bars.patches[0].get_facecolor(), alpha=0.4)
+    axes.set_xticks([i + 0.4 - width / 2 for i in range(len(cases))], cases, fontsize="x-small", rotation=15)
+    axes.set(yscale="log", ylabel="ms: median, and pale up to the 99th percentile", title="Latency")
+    axes.legend(fontsize="small")
+    _save(figure, file)
+
+
+def scaling(results: list[dict[str, float]], file: Path) -> None:
+    """Throughput by concurrency, and by worker processes."""
+    figure, both = pyplot.subplots(1, 2, figsize=(9, 4.5))
+    for axes, by in zip(both, ("connections", "workers"), strict=True):
+        other = "workers" if by == "connections" else "connections"
+        fixed = 1 if by == "connections" else 32
+        points = sorted((r for r in results if r[other] == fixed), key=lambda r: r[by])
+        for variant in ("bare", "guarded"):
+            axes.plot([r[by] for r in points], [r[variant] for r in points], marker="o", label=variant)
+        axes.set(xscale="log", xlabel=by, ylabel="requests per second")
+        axes.set_xticks([r[by] for r in points], [f"{r[by]:g}" for r in points])
+        axes.minorticks_off()
+        axes.set_ylim(bottom=0)
+        axes.set_title(f"by {by}, {fixed} {other if fixed > 1 else other[:-1]}")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+    _save(figure, file)
+
+
 def _save(figure: Any, file: Path) -> None:
     figure.tight_layout()
     figure.savefig(file)
