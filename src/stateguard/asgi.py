@@ -28,7 +28,7 @@ from stateguard.leak import PATH_LENGTH, RequestInfo
 from stateguard.passing import PassingScope
 from stateguard.request_data import RequestData
 from stateguard.scope import Scope as RequestScope
-from stateguard.scope import by_thread, current_scope, entered, leave
+from stateguard.scope import by_thread, current_scope, end, entered
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -130,8 +130,7 @@ class StateGuardMiddleware:
             try:
                 return await self._served(scope, receive, send)
             finally:
-                leave(here, mine)
-                mine.close()
+                end(here, mine)
         inherited = current.get()
         passing = engine.passing
         if (
@@ -151,8 +150,7 @@ class StateGuardMiddleware:
             try:
                 return await passing.serve(self._served(scope, receive, send), eyed, origin)
             finally:
-                leave(here, eyed)
-                eyed.close()
+                end(here, eyed)
         around: list[GuardedRequest] = [] if inherited is None else inherited.same_exchange(exchange)
         if any(request.guard is guard for request in around):
             return await self.app(scope, receive, send)  # wrapped twice

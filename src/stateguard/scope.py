@@ -298,6 +298,21 @@ def leave(token: VarToken[Entry | None], scope: Scope) -> None:
         entered.set(None)
 
 
+def end(token: VarToken[Entry | None], scope: Scope) -> None:
+    """:func:`leave` and :meth:`Scope.close` in one call: every request comes by here."""
+    if entered.get() is scope:
+        try:
+            entered.reset(token)
+        except ValueError:
+            entered.set(None)
+    else:
+        scope.left = True
+    scope.closed = True
+    scope.values = {}
+    scope.parent = scope.exchange = None
+    scope._factory = _ended
+
+
 def prepare(carrier: Carrier) -> None:
     """Before a scope is opened that ``carrier`` carries. Raises :class:`ConfigError` if there is no such."""
     if carrier == "thread-local":
