@@ -137,7 +137,7 @@ class Engine:
     def close(self) -> None:
         """Stop looking, and hold on to nothing."""
         self.baseline.stop()
-        asyncio_tasks.content(id(self))
+        asyncio_tasks.content(self)
         self.passing.open = False
         self.unseen.covered = sys.maxsize  # nobody is suspected of anything any more
         self.ledger.collections.note(False)
@@ -391,12 +391,12 @@ class Engine:
             if self.resting:
                 if self._follows:
                     self._follows = False
-                    asyncio_tasks.content(id(self))
+                    asyncio_tasks.content(self)
                 return
             if self._follows and asyncio_tasks.followed():
                 return
             if not trio_tasks.follow_tasks(request):
-                self._follows = asyncio_tasks.follow_tasks(id(self))
+                self._follows = asyncio_tasks.follow_tasks(self)
         except Exception:
             self.failed("following the tasks of a request")
 

@@ -7,13 +7,14 @@ import io
 import sys
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from stateguard import current_scope, session
 from stateguard.asgi import StateGuardMiddleware as AsgiGuard
-from stateguard.attribution import pieces
+from stateguard.attribution import asyncio_tasks, pieces
 from stateguard.attribution.request import current
 from stateguard.wsgi import StateGuardMiddleware as WsgiGuard
 from tests.middleware.conftest import rest, wake
@@ -214,6 +215,13 @@ def test_two_guards_around_one_exchange_share_its_session(make_guard):
     assert inner.stats.requests == outer.stats.requests == 1
 
 
+@pytest.fixture
+def no_other_guard(monkeypatch):
+    """Guards that other tests have left behind follow no tasks."""
+    monkeypatch.setattr(asyncio_tasks, "_followers", weakref.WeakSet())
+
+
+@pytest.mark.usefixtures("no_other_guard")
 def test_the_loop_is_given_back_its_factory_and_its_method_while_requests_pass(make_guard):
     guard = make_guard()
 
@@ -586,6 +594,7 @@ def test_a_task_of_a_library_that_was_started_unseen_is_not_taken_for_idle(resti
     assert "/innocent" not in exact(resting)
 
 
+@pytest.mark.usefixtures("no_other_guard")
 def test_another_library_gets_its_call_soon_back(make_guard):
     guard = make_guard()
     seen = []

@@ -150,14 +150,14 @@ _loops: weakref.WeakKeyDictionary[Any, _Factory] = weakref.WeakKeyDictionary()
 
 
 _newest: weakref.ref[Any] | None = None
-_followers: set[int] = set()
-"""The guards that have to know of each task and callback."""
+_followers: weakref.WeakSet[Any] = weakref.WeakSet()
+"""The engines that have to know of each task and callback; one that was never closed goes with its guard."""
 
 
-def content(guard: int) -> None:
-    """That guard looks so rarely that it need not know what tasks are started; others may have to."""
+def content(engine: object) -> None:
+    """That engine looks so rarely that it need not know what tasks are started; others may have to."""
     global _newest
-    _followers.discard(guard)
+    _followers.discard(engine)
     if _followers:
         return
     _newest = None
@@ -186,15 +186,16 @@ def followed() -> bool:
     return loop is not None and _newest is not None and _newest() is loop
 
 
-def follow_tasks(guard: int = 0) -> bool:
-    """Follow the tasks of the running asyncio loop for a guard; ``False`` where there is none."""
+def follow_tasks(engine: object = None) -> bool:
+    """Follow the tasks of the running asyncio loop, for an engine; ``False`` where no loop runs."""
     loop = _running()
     if loop is None:
         return False
     import asyncio
 
     global _newest
-    _followers.add(guard)
+    if engine is not None:
+        _followers.add(engine)
     factory = _loops.get(loop)
     if factory is None or not factory.active:
         previous = loop.get_task_factory()
