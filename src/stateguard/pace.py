@@ -40,6 +40,9 @@ CEILING = 0.25
 a look waits for its end: on an event loop, which is idle until all of its requests want something at once,
 the share of it that looks take is what all of them wait."""
 
+VAIN = 2
+"""So many times what a whole period is allowed, spent within a part of it, end an attempt to look closely."""
+
 RETURNS = 16
 """So many periods in a row with room to spare, at most, are asked for before the guard looks more closely."""
 
@@ -212,7 +215,10 @@ class Pace:
         """
         now = perf_counter_ns()
         elapsed = now - self._since
-        if elapsed < PERIOD:
+        if elapsed < PERIOD and not (
+            # An attempt to look more closely need not last longer than it takes to see that it is vain.
+            self._closer <= PATIENCE and self._spent > VAIN * self.budget * PERIOD and not self.fixed
+        ):
             return False
         handling = self.handling * (requests - self._handled) / elapsed
         if self.slicing and self.gait != "sparse":

@@ -97,3 +97,22 @@ def test_slices_get_what_handling_requests_leaves_of_the_budget() -> None:
         assert pace.weigh(requests)
         shares.append(pace._share)
     assert shares[0] > shares[1] > shares[2] > 0
+
+
+def test_a_vain_attempt_to_look_closely_ends_before_its_period_does() -> None:
+    pace = Pace(0.05, fixed=False)
+    for share in (0.4, 0.2, 0.001):
+        cost(pace, share)
+    assert pace.gait == "brief"  # it has just been tried again
+    pace._since -= PERIOD // 4
+    pace._spent = PERIOD // 5
+    assert pace.weigh()
+    assert pace.gait == "sparse"
+
+
+def test_a_burst_after_a_long_calm_has_its_period() -> None:
+    pace = Pace(0.05, fixed=False)
+    pace._since -= PERIOD // 4
+    pace._spent = PERIOD // 5
+    assert not pace.weigh()
+    assert pace.gait == "strict"
