@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,8 @@ def cost_by_size(check: dict[str, dict[str, float]], file: Path) -> None:
 def throughput(results: list[dict[str, Any]], file: Path) -> None:
     """Requests per second of each variant as a share of the bare server's."""
     figure, axes = pyplot.subplots(figsize=(7, 4.5))
-    cases = list(dict.fromkeys(result["case"] for result in results))
-    variants = list(dict.fromkeys(result["variant"] for result in results))
-    width = 0.8 / len(variants)
-    for n, variant in enumerate(variants):
-        heights = [
-            next((r["throughput"] for r in results if r["case"] == case and r["variant"] == variant), 0)
-            for case in cases
-        ]
-        axes.bar([i + n * width for i in range(len(cases))], heights, width, label=variant)
-    axes.set_xticks([i + 0.4 - width / 2 for i in range(len(cases))], cases, fontsize="x-small", rotation=15)
+    for variant, places, mine, width in _groups(results, axes):
+        axes.bar(places, [result["throughput"] for result in mine], width, label=variant)
     axes.set(ylabel="throughput, bare server = 1", title="What the guard costs a request")
     axes.axhline(0.93, color="grey", linewidth=0.8, linestyle="--")
     axes.legend(fontsize="small")
@@ -75,17 +68,11 @@ def growing(results: list[dict[str, Any]], file: Path) -> None:
 def latency(results: list[dict[str, Any]], file: Path) -> None:
     """The median and the 99th percentile of each variant's latency, without and with a guard."""
     figure, axes = pyplot.subplots(figsize=(7, 4.5))
-    cases = list(dict.fromkeys(result["case"] for result in results))
-    variants = list(dict.fromkeys(result["variant"] for result in results))
-    width = 0.8 / len(variants)
-    for n, variant in enumerate(variants):
-        mine = {result["case"]: result for result in results if result["variant"] == variant}
-        places = [i + n * width for i, case in enumerate(cases) if case in mine]
-        medians = [mine[case]["median_ms"] for case in cases if case in mine]
-        tails = [mine[case]["p99_ms"] - mine[case]["median_ms"] for case in cases if case in mine]
+    for variant, places, mine, width in _groups(results, axes):
+        medians = [result["median_ms"] for result in mine]
+        tails = [result["p99_ms"] - result["median_ms"] for result in mine]
         bars = axes.bar(places, medians, width, label=variant)
         axes.bar(places, tails, width, bottom=medians, color=bars.patches[0].get_facecolor(), alpha=0.4)
-    axes.set_xticks([i + 0.4 - width / 2 for i in range(len(cases))], cases, fontsize="x-small", rotation=15)
     axes.set(yscale="log", ylabel="ms: median, and pale up to the 99th percentile", title="Latency")
     axes.legend(fontsize="small")
     _save(figure, file)
@@ -108,6 +95,19 @@ def scaling(results: list[dict[str, float]], file: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
     _save(figure, file)
+
+
+def _groups(
+    results: list[dict[str, Any]], axes: Any
+) -> Iterator[tuple[str, list[float], list[dict[str, Any]], float]]:
+    """Label a group of bars per case; per variant where its bars stand, what they show, and their width."""
+    cases = list(dict.fromkeys(result["case"] for result in results))
+    variants = list(dict.fromkeys(result["variant"] for result in results))
+    width = 0.8 / len(variants)
+    axes.set_xticks([i + 0.4 - width / 2 for i in range(len(cases))], cases, fontsize="x-small", rotation=15)
+    for n, variant in enumerate(variants):
+        mine = [result for result in results if result["variant"] == variant]
+        yield variant, [cases.index(result["case"]) + n * width for result in mine], mine, width
 
 
 def _save(figure: Any, file: Path) -> None:

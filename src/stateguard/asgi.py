@@ -28,7 +28,7 @@ from stateguard.leak import PATH_LENGTH, RequestInfo
 from stateguard.passing import PassingScope
 from stateguard.request_data import RequestData
 from stateguard.scope import Scope as RequestScope
-from stateguard.scope import by_thread, current_scope, end, entered
+from stateguard.scope import by_thread, current_scope, entered, leave
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -78,20 +78,13 @@ class StateGuardMiddleware:
             )
         self.guard.add_app(app)
         self._served: ASGIApp = app
-        if store is not None or session_id is not None or user_id is not None:
-            from stateguard.sessions.asgi import ASGISessions
-            from stateguard.sessions.binding import bind  # as long to import as the rest, and rarely used
-
-            binding = bind(
-                store,
-                session_id,
-                user_id=user_id,
-                session_factory=self.guard.config.session_factory,
-                log=session_log,
-                on_store_error=on_store_error,
+        binding = self.guard.bind(store, session_id, user_id, session_log, on_store_error)
+        if binding is not None:
+            from stateguard.sessions.asgi import (
+                ASGISessions,  # as long to import as the rest, and rarely used
             )
-            if binding is not None:
-                self._served = ASGISessions(app, binding)
+
+            self._served = ASGISessions(app, binding)
 
     def __getattr__(self, name: str) -> Any:
         # The middleware stands where the application stood: `app.state` and the like must still be found.
@@ -130,7 +123,8 @@ class StateGuardMiddleware:
             try:
                 return await self._served(scope, receive, send)
             finally:
-                end(here, mine)
+                leave(here, mine)
+                mine.close()
         inherited = current.get()
         passing = engine.passing
         if (
@@ -150,7 +144,8 @@ class StateGuardMiddleware:
             try:
                 return await passing.serve(self._served(scope, receive, send), eyed, origin)
             finally:
-                end(here, eyed)
+                leave(here, eyed)
+                eyed.close()
         around: list[GuardedRequest] = [] if inherited is None else inherited.same_exchange(exchange)
         if any(request.guard is guard for request in around):
             return await self.app(scope, receive, send)  # wrapped twice

@@ -241,8 +241,9 @@ class Engine:
                 with self.turn.lock:
                     if not self.looking and not started:
                         watcher.look_at_context(last=not self._newcomers)
-            quiet = not (self.active or self.passing.scopes or self.window or self.unseen.any())
-            if quiet and self.pace.gait == "strict":
+            if self.pace.gait == "strict" and not (
+                self.active or self.passing.scopes or self.window or self.unseen.any()
+            ):
                 with self.turn.lock:
                     if not self.looking:
                         self.look_deep()  # settings that code outside any request has changed since

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from stateguard.leak import Leak
+    from stateguard.sessions.base import SessionStore
+    from stateguard.sessions.binding import OnStoreError, SessionBinding
+    from stateguard.sessions.identity import Request
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -334,6 +337,31 @@ class Guard:
         if self._carrier != "contextvar":
             prepare(self._carrier)
         return kind(info, self.session_factory, self._carrier, parent, exchange, self)
+
+    def bind(
+        self,
+        store: SessionStore | None,
+        session_id: object,
+        user_id: Callable[[Request], str | None] | None,
+        log: str | None,
+        on_store_error: OnStoreError,
+    ) -> SessionBinding | None:
+        """What binds requests to stored sessions, for a middleware; ``None`` if nothing is to be stored.
+
+        Raises :class:`ConfigError` for options that can not work.
+        """
+        if store is None and session_id is None and user_id is None:
+            return None  # and what binds them need not be imported
+        from stateguard.sessions.binding import bind
+
+        return bind(
+            store,
+            session_id,
+            user_id=user_id,
+            session_factory=self.config.session_factory,
+            log=log,
+            on_store_error=on_store_error,
+        )
 
     def gives_sessions_like(self, other: Guard) -> bool:
         """Whether a scope that one of the two opened does for both."""

@@ -237,9 +237,10 @@ class Scope:
                 by_thread.set(previous)
 
     def close(self) -> None:
-        """End of the request: from now on this scope counts as none, and keeps nothing alive.
+        """End of the request: from now on this scope counts as none, and keeps nothing it was given to keep.
 
-        A task that outlives the request may hold the scope for ever; what it holds is then an empty shell.
+        A task that outlives the request may hold the scope for ever; what it holds is then a shell that still
+        says which request it was.
         """
         self.closed = True
         self.values = {}
@@ -296,21 +297,6 @@ def leave(token: VarToken[Entry | None], scope: Scope) -> None:
         entered.reset(token)
     except ValueError:  # set in another context, of which this one is a copy
         entered.set(None)
-
-
-def end(token: VarToken[Entry | None], scope: Scope) -> None:
-    """:func:`leave` and :meth:`Scope.close` in one call: every request comes by here."""
-    if entered.get() is scope:
-        try:
-            entered.reset(token)
-        except ValueError:
-            entered.set(None)
-    else:
-        scope.left = True
-    scope.closed = True
-    scope.values = {}
-    scope.parent = scope.exchange = None
-    scope._factory = _ended
 
 
 def prepare(carrier: Carrier) -> None:

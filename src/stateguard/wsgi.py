@@ -62,20 +62,13 @@ class StateGuardMiddleware:
         self.guard = guard if guard is not None else Guard(**options)
         self.guard.add_app(app)
         self._served: Callable[..., Iterable[bytes]] = app
-        if store is not None or session_id is not None or user_id is not None:
-            from stateguard.sessions.binding import bind  # as long to import as the rest, and rarely used
-            from stateguard.sessions.wsgi import WSGISessions
-
-            binding = bind(
-                store,
-                session_id,
-                user_id=user_id,
-                session_factory=self.guard.config.session_factory,
-                log=session_log,
-                on_store_error=on_store_error,
+        binding = self.guard.bind(store, session_id, user_id, session_log, on_store_error)
+        if binding is not None:
+            from stateguard.sessions.wsgi import (
+                WSGISessions,  # as long to import as the rest, and rarely used
             )
-            if binding is not None:
-                self._served = WSGISessions(app, binding)
+
+            self._served = WSGISessions(app, binding)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in ("app", "guard", "_served"):
