@@ -14,7 +14,7 @@ from bisect import bisect_left, bisect_right
 from itertools import chain, compress
 from typing import TYPE_CHECKING, Any
 
-from stateguard.watch.compare import between, identical, same_run
+from stateguard.watch.compare import COMPILED, between, identical, same_keys, same_referents, same_run
 from stateguard.watch.content import Content, Unsettled, in_order, referents, settled
 from stateguard.watch.keys import keys_of, padded
 from stateguard.watch.kinds import Kind, TypeInfo
@@ -146,19 +146,20 @@ class Block:
         """Whether every node still refers to the same objects; with ``keys``, under the same keys."""
         if self._stale:
             self.seal()
-        refs = self.refs
-        now = referents(*self._args)
         if self.soften is not None:
-            now = self.soften(now)
-        n = len(now)
-        if n != len(refs) or not same_run(now, 0, refs, 0, n):
-            return False
-        if keys and self._keyed:
-            try:
-                return identical(self._keys_now(), self._keys)
-            except RuntimeError:  # another thread is changing one of them
+            if not identical(self._now(), self.refs):
                 return False
-        return True
+        elif not same_referents(self._args, self.refs):
+            return False
+        return not (keys and self._keyed) or self._same_keys()
+
+    def _same_keys(self) -> bool:
+        try:
+            if self._has_subclasses and not COMPILED:
+                return identical(self._keys_now(), self._keys)
+            return same_keys(self._keyed, self._keys)
+        except RuntimeError:  # another thread is changing one of them
+            return False
 
     def changed(self) -> Iterator[tuple[int, list[Any]]]:
         """The positions of the nodes that differ, each with its references now."""

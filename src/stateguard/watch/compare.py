@@ -4,14 +4,21 @@
 code, which may lie, raise or be slow. Comparing the pointer arrays themselves has none of that and runs
 at memory speed. Where the interpreter's list layout is not the known one, ``operator.is_`` does the same
 work some five times slower.
+
+Whether watched objects still refer to the same is asked of a compiled part, where there is one: it compares
+what it meets and lists nothing. ``STATEGUARD_PURE=1`` does without it.
 """
 
 from __future__ import annotations
 
+import gc
 import operator
+import os
 import sys
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+
+from stateguard.watch.keys import keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +76,42 @@ def identical(a: list[Any], b: list[Any]) -> bool:
     """Whether two lists, private to the caller, hold the same objects in the same order."""
     n = len(a)
     return n == len(b) and same_run(a, 0, b, 0, n)
+
+
+def _same_referents(nodes: tuple[Any, ...], before: list[Any]) -> bool:
+    return identical(gc.get_referents(*nodes), before)
+
+
+def _same_keys(dicts: tuple[dict[Any, Any], ...], before: list[Any]) -> bool:
+    return identical(keys_of(dicts), before)
+
+
+def _same_items(node: list[Any], before: list[Any], start: int, count: int) -> bool:
+    now = list.__getitem__(node, slice(start, start + count))
+    return len(now) == count <= len(before) - start and same_run(now, 0, before, start, count)
+
+
+def _compiled() -> bool:
+    """Whether there is a compiled part. Never without the interpreter lock: loading one would bring it back."""
+    return sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
+same_referents: Callable[[tuple[Any, ...], list[Any]], bool] = _same_referents
+"""Whether the objects ``nodes`` refer to the very objects in ``before``, as ``gc.get_referents`` lists them."""
+same_keys: Callable[[tuple[dict[Any, Any], ...], list[Any]], bool] = _same_keys
+"""Whether ``before`` lists the keys of ``dicts``. May raise ``RuntimeError`` if one changes meanwhile."""
+same_items: Callable[[list[Any], list[Any], int, int], bool] = _same_items
+"""Whether ``count`` items of ``node``, from ``start`` on, are those of ``before``. Negative numbers: an error."""
+COMPILED = False
+"""Whether those three are compiled: then dictionaries of any class may be given to :data:`same_keys`."""
+
+if _compiled() and not os.environ.get("STATEGUARD_PURE"):
+    try:
+        from stateguard.watch._identity import same_items, same_keys, same_referents
+
+        COMPILED = True
+    except ImportError:
+        pass  # installed without it: there was no compiler
 
 
 def common_prefix(a: list[Any], b: list[Any]) -> int:

@@ -13,7 +13,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stateguard.watch.block import Block
-from stateguard.watch.compare import identical, same_run
+from stateguard.watch.compare import same_items, same_referents
 from stateguard.watch.content import Content, referents
 from stateguard.watch.kinds import Kind, TypeInfo
 
@@ -61,24 +61,18 @@ class Large(Block):
         """Whether what is kept are the node's values, each with its key if it has one."""
         return not self._odd and (self.infos[0].kind is Kind.LIST or len(self._keys) == len(self.refs))
 
-    def _now(self) -> list[Any]:
-        node = self.nodes[0]
-        return list.copy(node) if self.infos[0].kind is Kind.LIST else referents(node)
-
     def clean(self, keys: bool = True) -> bool:
         """As of any block."""
         if self._stale:
             self.seal()
         if not len(self):
             return True
-        if not identical(self._now(), self.refs):
-            return False
-        if not (keys and self._keyed):
-            return True
-        try:
-            return identical(self._keys_now(), self._keys)
-        except RuntimeError:  # another thread is changing it
-            return False
+        node, n = self.nodes[0], len(self.refs)
+        if self.infos[0].kind is not Kind.LIST:
+            same = same_referents((node,), self.refs)
+        else:
+            same = list.__len__(node) == n and same_items(node, self.refs, 0, n)
+        return same and (not (keys and self._keyed) or self._same_keys())
 
     def changed(self) -> Iterator[tuple[int, list[Any]]]:
         """As of any block."""
@@ -158,10 +152,7 @@ class Large(Block):
         if self.infos[0].kind is not Kind.LIST or not self.ordered:
             return (not self.ordered or dict.__len__(node) == len(before)) and self.clean()
         while list.__len__(node) == len(before):
-            now = list.__getitem__(node, slice(self._at, self._at + PART))
-            if len(now) < min(PART, len(before) - self._at) or not same_run(
-                now, 0, before, self._at, len(now)
-            ):
+            if not same_items(node, before, self._at, min(PART, len(before) - self._at)):
                 break
             self._at += PART
             if self._at >= len(before):
