@@ -17,7 +17,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-PARTS = ("stateguard.watch._identity",)
+PARTS = ("stateguard._short", "stateguard.watch._identity")
 
 
 def compile_parts(root: Path, work: Path) -> dict[str, Path]:

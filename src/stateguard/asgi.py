@@ -15,20 +15,22 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from time import time
+from time import perf_counter_ns, time
 from typing import TYPE_CHECKING, Any, Unpack
 
 from stateguard.attribution.request import GuardedRequest, current
-from stateguard.attribution.steps import drive
+from stateguard.attribution.steps import awaited, drive
+from stateguard.attribution.unseen import RUNNING
 from stateguard.baseline import AT_START_UP
 from stateguard.config import Options
 from stateguard.errors import ConfigError
 from stateguard.guard import Guard
-from stateguard.leak import PATH_LENGTH, RequestInfo
-from stateguard.passing import PassingScope
+from stateguard.leak import PATH_LENGTH, SUSPECTS, RequestInfo
+from stateguard.passing import SAMPLED, PassingScope
 from stateguard.request_data import RequestData
 from stateguard.scope import Scope as RequestScope
-from stateguard.scope import by_thread, current_scope, entered, leave
+from stateguard.scope import by_thread, current_scope, ended, entered, leave
+from stateguard.short import Way
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -85,21 +87,30 @@ class StateGuardMiddleware:
             )
 
             self._served = ASGISessions(app, binding)
+        self._way = _way(self.guard)
 
     def __getattr__(self, name: str) -> Any:
         # The middleware stands where the application stood: `app.state` and the like must still be found.
-        if name.startswith("__") or name in ("app", "guard", "_served"):
+        if name.startswith("__") or name in ("app", "guard", "_served", "_way"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.app, name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Serve one connection: guarded if it is a request, forwarded as it is if not."""
+        way = self._way
+        if way is not None:
+            mine = way.open(scope)
+            if mine is not None:
+                try:
+                    return await way.serve(self._served(scope, receive, send), mine)
+                finally:
+                    way.close(mine)
         guard = self.guard
         kind = scope.get("type")
         if (kind != "http" and kind != "websocket") or guard.mode == "off":  # noqa: PLR1714 (the fastest way)
             return await self._forward(scope, receive, send)
-        # Up to where requests take the short way, nothing is called that can be said here: a server's caches
-        # have forgotten us since the request before, and each function more is fetched from memory again.
+        # The same where nothing is compiled, and for requests inside of others. Nothing is called that can be
+        # said here: a server's caches have forgotten us, and each function more is fetched from memory again.
         headers = scope.get("headers")
         exchange: Any = headers if type(headers) is list else _exchange(scope)
         engine = guard.engine
@@ -214,6 +225,36 @@ class StateGuardMiddleware:
         if not request.shares_scope:
             request.scope.exchange, request.scope.owner = exchange, guard
         return request
+
+
+def _way(guard: Guard) -> Way | None:
+    """The compiled short way through a middleware of ``guard``, if there is one."""
+    if Way is None or guard.mode == "off":
+        return None
+    engine: Any = guard.engine
+    return Way(
+        awaited=awaited,
+        by_thread=by_thread,
+        clock=perf_counter_ns,
+        current=current,
+        ended=ended,
+        engine=engine,
+        entered=entered,
+        finder=engine and engine.finder,
+        guard=guard,
+        identify=_identify,
+        pace=engine and engine.pace,
+        passing=engine and engine.passing,
+        running=RUNNING,
+        sampled=SAMPLED,
+        scope=PassingScope,
+        scopes=engine and engine.passing.scopes,
+        session_factory=guard.session_factory,
+        suspects=SUSPECTS,
+        tally=engine and engine.tally,
+        time=time,
+        unseen=engine and engine.unseen,
+    )
 
 
 def _facts(scope: Scope, guard: Guard) -> tuple[Any, ...]:

@@ -182,7 +182,7 @@ class Engine:
         self.slices.clear()
         self.started = False
         self.baseline = Baseline(self)
-        self.tally = Tally()
+        self.tally.clear()
         self._newcomers = NEWCOMERS
         self.warm_up.restart()
 

@@ -43,7 +43,7 @@ class PassingScope(Scope):
     looked around, or :data:`~stateguard.attribution.unseen.RUNNING` while one is under way.
     """
 
-    __slots__ = ("account", "began", "origin", "stepped", "suspect")
+    __slots__ = ()
 
     account: GuardedRequest | None
     began: int
@@ -76,9 +76,10 @@ class Passing:
         tally = self._engine.tally
         tally.requests += 1
         if not tally.requests % SAMPLED:
-            self._sample(scope)
+            self.sample(scope)
 
-    def _sample(self, scope: PassingScope) -> None:
+    def sample(self, scope: PassingScope) -> None:
+        """The time of this one is taken."""
         self.weigh()
         self._engine.follow(None)
         scope.began = perf_counter_ns()
@@ -107,7 +108,7 @@ class Passing:
             scopes[scope] = scope
             tally.requests += 1
             if not tally.requests % SAMPLED:
-                self._sample(scope)
+                self.sample(scope)
             while not thrown:
                 scope.stepped = RUNNING  # before the gait is asked for: another thread may change it
                 if pace.gait != "sparse" or pace.slicing or finder.armed or not engine.started:
@@ -126,7 +127,7 @@ class Passing:
                 except BaseException as error:
                     thrown.append(error)
             scope.stepped = stepped
-            steps = drive(coroutine, scope, self.begin, self.end, value, thrown)
+            steps = self.go_on(coroutine, scope, value, thrown)
             value = None
             return (yield from steps)  # type: ignore[no-any-return]
         finally:
@@ -140,6 +141,12 @@ class Passing:
                 scopes.pop(scope, None)
             else:
                 self.over(scope)
+
+    def go_on(
+        self, coroutine: Any, scope: PassingScope, value: Any, thrown: list[BaseException]
+    ) -> Generator[Any, Any, Any]:
+        """Drive it from here on, as a guarded request if need be: with ``value`` sent, or that thrown in."""
+        return drive(coroutine, scope, self.begin, self.end, value, thrown)  # type: ignore[return-value]
 
     def begin(self, scope: PassingScope) -> None:
         """A step of it begins: on the account of a guarded request, if looks have become closer."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
 from stateguard.agent_session import AgentSession
 from stateguard.errors import ConfigError, NoActiveScope
+from stateguard.short import ScopeFields
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -86,7 +87,7 @@ class Token:
         self.var_token: VarToken[Entry | None] | None = None
 
 
-class Scope:
+class Scope(ScopeFields):
     """One request's own state.
 
     ``request`` says which request it is, ``parent`` is the scope of the request that this one is made inside
@@ -97,21 +98,7 @@ class Scope:
     tests.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_factory",
-        "_request",
-        "_token",
-        "carrier",
-        "closed",
-        "exchange",
-        "left",
-        "owner",
-        "parent",
-        "previous",
-        "values",
-        "var_token",
-    )
+    __slots__ = ("__weakref__", "_token")
 
     _token: Entry
     var_token: VarToken[Entry | None] | None
@@ -245,7 +232,7 @@ class Scope:
         self.closed = True
         self.values = {}
         self.parent = self.exchange = None
-        self._factory = _ended
+        self._factory = ended
 
     def __enter__(self) -> Scope:
         self._token = self.enter()
@@ -393,5 +380,6 @@ def _serves_a_loop() -> bool:
     return asyncio is not None and asyncio._get_running_loop() is not None
 
 
-def _ended() -> Any:
+def ended() -> Any:
+    """In place of the session factory of a scope that is closed."""
     raise NoActiveScope(_ENDED)

@@ -71,6 +71,10 @@ class Tally:
     __slots__ = ("checks", "lag_requests", "longest", "ns", "requests", "slices", "started_round", "walk_ns")
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin anew: in the child of a fork."""
         self.checks = self.slices = self.requests = 0
         self.ns = self.longest = self.walk_ns = 0
         self.lag_requests = self.started_round = 0

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import gc
 import operator
-import os
 import sys
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from stateguard import compiled
 from stateguard.watch.keys import keys_of
 
 if TYPE_CHECKING:
@@ -91,11 +91,6 @@ def _same_items(node: list[Any], before: list[Any], start: int, count: int) -> b
     return len(now) == count <= len(before) - start and same_run(now, 0, before, start, count)
 
 
-def _compiled() -> bool:
-    """Whether there is a compiled part. Never without the interpreter lock: loading one would bring it back."""
-    return sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
-
-
 same_referents: Callable[[tuple[Any, ...], list[Any]], bool] = _same_referents
 """Whether the objects ``nodes`` refer to the very objects in ``before``, as ``gc.get_referents`` lists them."""
 same_keys: Callable[[tuple[dict[Any, Any], ...], list[Any]], bool] = _same_keys
@@ -105,7 +100,7 @@ same_items: Callable[[list[Any], list[Any], int, int], bool] = _same_items
 COMPILED = False
 """Whether those three are compiled: then dictionaries of any class may be given to :data:`same_keys`."""
 
-if _compiled() and not os.environ.get("STATEGUARD_PURE"):
+if compiled.WANTED:
     try:
         from stateguard.watch._identity import same_items, same_keys, same_referents
 

@@ -1,0 +1,57 @@
+"""The compiled part of ``short.py``; an installation may lack it."""
+
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any, TypeVar, final
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+class ScopeFields:
+    _factory: Callable[[], Any]
+    _request: Any
+    account: Any
+    began: int
+    carrier: Any
+    closed: bool
+    exchange: object
+    left: bool
+    origin: tuple[Any, ...]
+    owner: object
+    parent: Any
+    previous: Any
+    stepped: int
+    suspect: Any
+    values: dict[object, Any]
+    var_token: Any
+
+@final
+class Way:
+    def __new__(
+        cls,
+        *,
+        awaited: Callable[[Any], Any],
+        by_thread: object,
+        clock: Callable[[], int],
+        current: ContextVar[Any],
+        ended: Callable[[], Any],
+        engine: object,
+        entered: ContextVar[Any],
+        finder: object,
+        guard: object,
+        identify: Callable[..., Any],
+        pace: object,
+        passing: object,
+        running: int,
+        sampled: int,
+        scope: type[ScopeFields],
+        scopes: dict[Any, Any] | None,
+        session_factory: Callable[[], Any],
+        suspects: int,
+        tally: object,
+        time: Callable[[], float],
+        unseen: object,
+    ) -> Way: ...
+    def open(self, scope: object, /) -> Any: ...
+    def close(self, scope: Any, /) -> None: ...
+    def serve(self, awaitable: Awaitable[T], scope: Any, /) -> Awaitable[T]: ...

@@ -1,0 +1,52 @@
+"""The short way of most requests through the ASGI middleware, where it is compiled.
+
+What is compiled does what :mod:`stateguard.asgi` and :meth:`stateguard.passing.Passing.serve` do for a request
+that is not inside of another one: it opens a scope, counts the request, notes its steps. It gives way to them for
+every other request, as soon as looks become closer, and when something is thrown in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stateguard import compiled
+
+if TYPE_CHECKING:
+    from stateguard._short import ScopeFields, Way
+
+    COMPILED: bool
+else:
+    try:
+        if not compiled.WANTED:
+            raise ImportError("not wanted")
+        from stateguard._short import ScopeFields, Way
+
+        COMPILED = True
+    except ImportError:
+        COMPILED = False
+        Way = None
+
+        class ScopeFields:
+            """What a scope keeps, and what is noted of the request that it belongs to."""
+
+            __slots__ = (
+                "_factory",
+                "_request",
+                "account",
+                "began",
+                "carrier",
+                "closed",
+                "exchange",
+                "left",
+                "origin",
+                "owner",
+                "parent",
+                "previous",
+                "stepped",
+                "suspect",
+                "values",
+                "var_token",
+            )
+
+
+__all__ = ["COMPILED", "ScopeFields", "Way"]
