@@ -1,7 +1,7 @@
 """Whether the compiled parts of the package may be used, where it is installed with them.
 
-Not without the interpreter lock, which they rely on: importing one would bring it back. ``STATEGUARD_PURE=1`` does
-without them.
+Not without the interpreter lock, which they rely on: importing one would bring it back.
+``STATEGUARD_PURE=1`` does without them.
 """
 
 from __future__ import annotations

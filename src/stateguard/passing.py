@@ -146,7 +146,7 @@ class Passing:
         self, coroutine: Any, scope: PassingScope, value: Any, thrown: list[BaseException]
     ) -> Generator[Any, Any, Any]:
         """Drive it from here on, as a guarded request if need be: with ``value`` sent, or that thrown in."""
-        return drive(coroutine, scope, self.begin, self.end, value, thrown)  # type: ignore[return-value]
+        return drive(coroutine, scope, self.begin, self.end, value, thrown)
 
     def begin(self, scope: PassingScope) -> None:
         """A step of it begins: on the account of a guarded request, if looks have become closer."""

@@ -136,7 +136,7 @@ class Scope(ScopeFields):
             found = self._request = found()
         elif type(found) is tuple:  # a function and its arguments
             found = self._request = found[0](*found[1:])
-        return found  # type: ignore[return-value]  # a RequestInfo is a tuple of a class of its own
+        return found  # type: ignore[no-any-return]  # a RequestInfo is a tuple of a class of its own
 
     @property
     def scope(self) -> Scope:

@@ -91,22 +91,28 @@ def _same_items(node: list[Any], before: list[Any], start: int, count: int) -> b
     return len(now) == count <= len(before) - start and same_run(now, 0, before, start, count)
 
 
-same_referents: Callable[[tuple[Any, ...], list[Any]], bool] = _same_referents
-"""Whether the objects ``nodes`` refer to the very objects in ``before``, as ``gc.get_referents`` lists them."""
-same_keys: Callable[[tuple[dict[Any, Any], ...], list[Any]], bool] = _same_keys
+try:
+    if not compiled.WANTED:
+        raise ImportError("not wanted")
+    from stateguard.watch import _identity as _fast
+except ImportError:  # or installed without it: there was no compiler
+    _fast = None  # type: ignore[assignment]
+
+COMPILED = _fast is not None
+"""Whether what follows is compiled: then dictionaries of any class may be given to :data:`same_keys`."""
+
+same_referents: Callable[[tuple[Any, ...], list[Any]], bool] = (
+    _fast.same_referents if COMPILED else _same_referents
+)
+"""Whether ``nodes`` refer to the very objects in ``before``, as ``gc.get_referents`` lists them."""
+
+same_keys: Callable[[tuple[dict[Any, Any], ...], list[Any]], bool] = (
+    _fast.same_keys if COMPILED else _same_keys
+)
 """Whether ``before`` lists the keys of ``dicts``. May raise ``RuntimeError`` if one changes meanwhile."""
-same_items: Callable[[list[Any], list[Any], int, int], bool] = _same_items
-"""Whether ``count`` items of ``node``, from ``start`` on, are those of ``before``. Negative numbers: an error."""
-COMPILED = False
-"""Whether those three are compiled: then dictionaries of any class may be given to :data:`same_keys`."""
 
-if compiled.WANTED:
-    try:
-        from stateguard.watch._identity import same_items, same_keys, same_referents
-
-        COMPILED = True
-    except ImportError:
-        pass  # installed without it: there was no compiler
+same_items: Callable[[list[Any], list[Any], int, int], bool] = _fast.same_items if COMPILED else _same_items
+"""Whether ``count`` items of ``node``, from ``start`` on, are those of ``before``. Neither is negative."""
 
 
 def common_prefix(a: list[Any], b: list[Any]) -> int:
