@@ -18,13 +18,15 @@
 typedef struct {
     PyObject *const *next;
     PyObject *const *end;
+    int differs; /* remembered here: a traverse function of a careless extension goes on, and returns 0 */
 } Place;
 
 static int
 meet(PyObject *referent, void *arg)
 {
     Place *place = arg;
-    if (place->next == place->end || *place->next != referent) {
+    if (place->differs || place->next == place->end || *place->next != referent) {
+        place->differs = 1;
         return 1; /* ends the traversal */
     }
     place->next++;
@@ -52,7 +54,7 @@ same_referents(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
         return NULL;
     }
     PyObject *const *before = ((PyListObject *)args[1])->ob_item;
-    Place place = {before, before + PyList_GET_SIZE(args[1])};
+    Place place = {before, before + PyList_GET_SIZE(args[1]), 0};
     Py_ssize_t nodes = PyTuple_GET_SIZE(args[0]);
     for (Py_ssize_t i = 0; i < nodes; i++) {
         PyObject *node = PyTuple_GET_ITEM(args[0], i);
@@ -62,7 +64,7 @@ same_referents(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
             Py_RETURN_FALSE;
         }
     }
-    return PyBool_FromLong(place.next == place.end);
+    return PyBool_FromLong(!place.differs && place.next == place.end);
 }
 
 PyDoc_STRVAR(same_keys_doc,
@@ -76,7 +78,7 @@ same_keys(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
         return NULL;
     }
     PyObject *const *before = ((PyListObject *)args[1])->ob_item;
-    Place place = {before, before + PyList_GET_SIZE(args[1])};
+    Place place = {before, before + PyList_GET_SIZE(args[1]), 0};
     Py_ssize_t dicts = PyTuple_GET_SIZE(args[0]);
     for (Py_ssize_t i = 0; i < dicts; i++) {
         PyObject *dict = PyTuple_GET_ITEM(args[0], i);
@@ -109,9 +111,12 @@ same_items(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
         PyErr_SetString(PyExc_TypeError, "same_items() takes two lists, a start and a count");
         return NULL;
     }
-    Py_ssize_t start = PyLong_AsSsize_t(args[2]);
+    Py_ssize_t start = PyLong_AsSsize_t(args[2]); /* integers only: no __index__ is called */
+    if (start == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
     Py_ssize_t count = PyLong_AsSsize_t(args[3]);
-    if ((start == -1 || count == -1) && PyErr_Occurred()) {
+    if (count == -1 && PyErr_Occurred()) {
         return NULL;
     }
     if (start < 0 || count < 0) {
@@ -121,7 +126,7 @@ same_items(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
     if (count == 0) {
         Py_RETURN_TRUE;
     }
-    /* Asked for now: an __index__ may have changed the lists. No sum that could overflow. */
+    /* No sum that could overflow. */
     for (int i = 0; i < 2; i++) {
         Py_ssize_t size = PyList_GET_SIZE(args[i]);
         if (start > size || count > size - start) {

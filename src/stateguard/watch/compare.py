@@ -87,8 +87,10 @@ def _same_keys(dicts: tuple[dict[Any, Any], ...], before: list[Any]) -> bool:
 
 
 def _same_items(node: list[Any], before: list[Any], start: int, count: int) -> bool:
+    if start < 0 or count < 0:
+        raise ValueError("same_items(): start and count must not be negative")
     now = list.__getitem__(node, slice(start, start + count))
-    return len(now) == count <= len(before) - start and same_run(now, 0, before, start, count)
+    return not count or len(now) == count <= len(before) - start and same_run(now, 0, before, start, count)
 
 
 def _compiled() -> bool:
