@@ -3,10 +3,12 @@
 import asyncio
 import sys
 import types
+from importlib import metadata
 
 import stateguard
 from stateguard import Guard, Leak
 from stateguard.asgi import StateGuardMiddleware as ASGIGuard
+from stateguard.watch.compare import COMPILED
 from stateguard.wsgi import StateGuardMiddleware as WSGIGuard
 
 shop = types.ModuleType("shop")
@@ -58,4 +60,7 @@ foreign = sorted(
     and name.partition(".")[0] not in ("stateguard", "_distutils_hack")
 )
 assert not foreign, f"a bare import pulls in {foreign}"
-print(f"   stateguard {stateguard.__version__} catches a leak through ASGI and through WSGI")
+wheel = metadata.distribution("stateguard-middleware").read_text("WHEEL") or ""
+assert ("Root-Is-Purelib: false" in wheel) == COMPILED, f"COMPILED is {COMPILED}, and it was installed from\n{wheel}"
+how = "with its compiled parts" if COMPILED else "in pure Python"
+print(f"   stateguard {stateguard.__version__} catches a leak through ASGI and through WSGI, {how}")
