@@ -1,8 +1,8 @@
 """Compile the optional parts of the package where that is possible; without them it does the same, slower.
 
-A wheel has them if there is a compiler for the interpreter that builds it, and is a pure one otherwise; an editable
-installation gets them beside their sources. ``STATEGUARD_PURE=1`` leaves them out, ``STATEGUARD_COMPILE=1`` makes
-it an error if they cannot be compiled (releases).
+A wheel has them if there is a compiler for the interpreter that builds it, and is a pure one otherwise; an
+editable installation gets them beside their sources. ``STATEGUARD_PURE=1`` leaves them out,
+``STATEGUARD_COMPILE=1`` makes it an error if they cannot be compiled (releases).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PARTS = ["stateguard.watch._identity"]
-"""Modules that are compiled, all of them or none: each from a ``.c`` file that lies where its ``.py`` would."""
+"""Modules that are compiled, all of them or none: each from a ``.c`` file where its ``.py`` would be."""
 
 
 class NotCompiled(RuntimeError):
@@ -61,7 +61,7 @@ def compile_parts(root: Path, work: Path) -> dict[Path, Path]:
 
 
 def _compile(work: Path) -> None:
-    """What the process does. Compilers write their files beside the path that they are given: a relative one."""
+    """What the process does. Compilers write beside the path that they are given: a relative one."""
     from setuptools import Distribution, Extension
     from setuptools.command.build_ext import build_ext
 

@@ -61,6 +61,8 @@ foreign = sorted(
 )
 assert not foreign, f"a bare import pulls in {foreign}"
 wheel = metadata.distribution("stateguard-middleware").read_text("WHEEL") or ""
-assert ("Root-Is-Purelib: false" in wheel) == COMPILED, f"COMPILED is {COMPILED}, and it was installed from\n{wheel}"
+assert ("Root-Is-Purelib: false" in wheel) == COMPILED, (
+    f"COMPILED is {COMPILED}, and it was installed from\n{wheel}"
+)
 how = "with its compiled parts" if COMPILED else "in pure Python"
 print(f"   stateguard {stateguard.__version__} catches a leak through ASGI and through WSGI, {how}")

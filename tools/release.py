@@ -1,8 +1,8 @@
 """``python -m tools.release dist/``: check what has been built before anybody can install it.
 
-Contents of wheels and sdist, ``twine check``, the wheel that pip would choose here in an environment of its own for
-each extra with one thing done that the extra is for, and types as a user's type checkers see them. Exit code 1 if
-anything is wrong. Needs the extra ``release``.
+Contents of wheels and sdist, ``twine check``, the wheel that pip would choose here in an environment of its
+own for each extra with one thing done that the extra is for, and types as a user's type checkers see them.
+Exit code 1 if anything is wrong. Needs the extra ``release``.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def tag_of(wheel: Path) -> Tag:
 
 
 def check_compiled(wheel: Path, found: set[str]) -> list[str]:
-    """Complaints about the compiled files in a wheel: none in a pure one, else every part, once, for its Python."""
+    """Complaints about compiled files: none in a pure wheel, else every part, once, for its Python."""
     compiled = {name for name in found if name.endswith((".so", ".pyd"))}
     tag = tag_of(wheel)
     complaints = []

@@ -90,30 +90,31 @@ def _same_items(node: list[Any], before: list[Any], start: int, count: int) -> b
     if start < 0 or count < 0:
         raise ValueError("same_items(): start and count must not be negative")
     now = list.__getitem__(node, slice(start, start + count))
-    return not count or len(now) == count <= len(before) - start and same_run(now, 0, before, start, count)
+    return not count or (len(now) == count <= len(before) - start and same_run(now, 0, before, start, count))
 
 
 def _compiled() -> bool:
-    """Whether there is a compiled part. Never without the interpreter lock: loading one would bring it back."""
+    """Whether there may be a compiled part. Not without the interpreter lock: loading it brings that back."""
     return sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 same_referents: Callable[[tuple[Any, ...], list[Any]], bool] = _same_referents
-"""Whether the objects ``nodes`` refer to the very objects in ``before``, as ``gc.get_referents`` lists them."""
+"""Whether the objects ``nodes`` refer to what is in ``before``, as ``gc.get_referents`` lists them."""
 same_keys: Callable[[tuple[dict[Any, Any], ...], list[Any]], bool] = _same_keys
 """Whether ``before`` lists the keys of ``dicts``. May raise ``RuntimeError`` if one changes meanwhile."""
 same_items: Callable[[list[Any], list[Any], int, int], bool] = _same_items
-"""Whether ``count`` items of ``node``, from ``start`` on, are those of ``before``. Negative numbers: an error."""
+"""Whether ``count`` items of ``node``, from ``start`` on, are those of ``before``. No negative numbers."""
 COMPILED = False
 """Whether those three are compiled: then dictionaries of any class may be given to :data:`same_keys`."""
 
 if _compiled() and not os.environ.get("STATEGUARD_PURE"):
     try:
-        from stateguard.watch._identity import same_items, same_keys, same_referents
-
-        COMPILED = True
+        from stateguard.watch import _identity
     except ImportError:
         pass  # installed without it: there was no compiler
+    else:
+        same_referents, same_keys = _identity.same_referents, _identity.same_keys
+        same_items, COMPILED = _identity.same_items, True
 
 
 def common_prefix(a: list[Any], b: list[Any]) -> int:
