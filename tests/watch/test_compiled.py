@@ -44,7 +44,7 @@ class Hostile:
     ) = _ask
 
     def __hash__(self):
-        return self._ask() if Hostile.armed else 1
+        return self._ask() if Hostile.armed else object.__hash__(self)
 
     def __getattribute__(self, name):
         return (
@@ -225,7 +225,7 @@ def all_say(expected, functions, *args):
     assert [answer is expected for answer in found] == [True] * len(functions), (found, expected)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(drawn=made_by(MAKERS, 8), data=st.data())
 def test_referents(drawn, data):
     nodes = make(MAKERS, drawn)
@@ -239,7 +239,7 @@ def test_referents(drawn, data):
             all_say(same_objects(gc.get_referents(*nodes), before), SAME_REFERENTS, nodes, before)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(data=st.data())
 @pytest.mark.parametrize("subclasses", [False, True])
 def test_keys(subclasses, data):
@@ -259,7 +259,7 @@ def test_keys(subclasses, data):
             all_say(same_objects(now(), before), functions, dicts, before)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(
     drawn=st.lists(atoms, max_size=12),
     start=st.integers(0, 14),
