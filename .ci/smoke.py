@@ -3,10 +3,13 @@
 import asyncio
 import sys
 import types
+from importlib import metadata
 
 import stateguard
 from stateguard import Guard, Leak
 from stateguard.asgi import StateGuardMiddleware as ASGIGuard
+from stateguard.short import COMPILED
+from stateguard.watch import compare
 from stateguard.wsgi import StateGuardMiddleware as WSGIGuard
 
 shop = types.ModuleType("shop")
@@ -58,4 +61,9 @@ foreign = sorted(
     and name.partition(".")[0] not in ("stateguard", "_distutils_hack")
 )
 assert not foreign, f"a bare import pulls in {foreign}"
-print(f"   stateguard {stateguard.__version__} catches a leak through ASGI and through WSGI")
+wheel = metadata.distribution("stateguard-middleware").read_text("WHEEL") or ""
+assert ("Root-Is-Purelib: false" in wheel) == COMPILED == compare.COMPILED, (
+    f"COMPILED is {COMPILED}, and it was installed from\n{wheel}"
+)
+how = "with its compiled parts" if COMPILED else "in pure Python"
+print(f"   stateguard {stateguard.__version__} catches a leak through ASGI and through WSGI, {how}")

@@ -1,13 +1,14 @@
 """``python -m tools.release dist/``: check what has been built before anybody can install it.
 
-Contents of wheel and sdist, ``twine check``, the wheel in an environment of its own for each extra with one
-thing done that the extra is for, and types as a user's type checkers see them. Exit code 1 if anything is
-wrong. Needs the extra ``release``.
+Contents of wheels and sdist, ``twine check``, the wheel that pip would choose here in an environment of its
+own for each extra with one thing done that the extra is for, and types as a user's type checkers see them.
+Exit code 1 if anything is wrong. Needs the extra ``release``.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import os
 import re
@@ -18,6 +19,9 @@ import tempfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from packaging.tags import Tag, sys_tags
+from packaging.utils import parse_wheel_filename
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "stateguard"
@@ -52,38 +56,89 @@ async def app(scope, receive, send):
 
 
 def sources() -> set[str]:
-    """What the wheel must hold: every file of the package that is not made by running it."""
+    """Every file of the package that is not made by running or installing it: the sdist must hold them."""
     files = (path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    return {path.relative_to(PACKAGE.parent).as_posix() for path in files}
+    return {
+        path.relative_to(PACKAGE.parent).as_posix()
+        for path in files
+        if path.suffix not in (".so", ".pyd", ".new")
+    }
 
 
-def check_contents(wheel: Path, sdist: Path) -> list[str]:
-    """Complaints about files that are missing or do not belong."""
+def parts() -> list[str]:
+    """The modules that ``hatch_build.py`` compiles. It is read: importing it takes what builds have."""
+    for node in ast.parse((ROOT / "hatch_build.py").read_text("utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PARTS":
+            found: list[str] = ast.literal_eval(node.value)
+            return found
+    raise LookupError("hatch_build.py assigns no PARTS")
+
+
+def tag_of(wheel: Path) -> Tag:
+    """For which Pythons and platforms the wheel says it is: the first of its tags."""
+    return min(parse_wheel_filename(wheel.name)[3], key=str)
+
+
+def check_compiled(wheel: Path, found: set[str]) -> list[str]:
+    """Complaints about compiled files: none in a pure wheel, else every part, once, for its Python."""
+    compiled = {name for name in found if name.endswith((".so", ".pyd"))}
+    tag = tag_of(wheel)
     complaints = []
+    if tag.platform != "any":
+        version = re.escape(tag.interpreter.removeprefix("cp"))
+        for part in parts():
+            name = re.compile(rf"{part.replace('.', '/')}\.(cpython-|cp){version}-[\w-]+\.(so|pyd)")
+            right = {each for each in compiled if name.fullmatch(each)}
+            if len(right) != 1:
+                complaints.append(f"{wheel.name} has {sorted(right) or 'nothing'} for {part}")
+            compiled -= right
+    return complaints + [f"{wheel.name} has {name}, which it must not" for name in sorted(compiled)]
+
+
+def check_wheel(wheel: Path) -> list[str]:
+    """Complaints about files that are missing or do not belong."""
     with zipfile.ZipFile(wheel) as archive:
         found = {name for name in archive.namelist() if ".dist-info/" not in name}
         metadata = {name.partition("/")[2] for name in archive.namelist() if ".dist-info/" in name}
-    expected = sources()
-    complaints += [f"the wheel lacks {name}" for name in sorted(expected - found)]
-    complaints += [f"the wheel has {name}, which is not a source" for name in sorted(found - expected)]
+    expected = {name for name in sources() if not name.endswith(".c")}
+    complaints = [f"{wheel.name} lacks {name}" for name in sorted(expected - found)]
+    others = {name for name in found - expected if not name.endswith((".so", ".pyd"))}
+    complaints += [f"{wheel.name} has {name}, which is not a source" for name in sorted(others)]
+    complaints += check_compiled(wheel, found)
     needed = {"METADATA", "entry_points.txt", "licenses/LICENSE"}
-    complaints += [f"the wheel's metadata lacks {name}" for name in sorted(needed - metadata)]
+    complaints += [f"the metadata of {wheel.name} lacks {name}" for name in sorted(needed - metadata)]
+    return complaints
+
+
+def check_sdist(sdist: Path) -> list[str]:
+    """Complaints about files that are missing or do not belong."""
+    complaints = []
     with tarfile.open(sdist) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}
     for needed_file in (
         *("LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md", "pyproject.toml"),
-        *("mkdocs.yml", "tests/public_api.py", "docs/index.md", "tools/release.py"),
-        *(f"src/{name}" for name in expected),
+        *("mkdocs.yml", "tests/public_api.py", "docs/index.md", "tools/release.py", "hatch_build.py"),
+        *(f"src/{name}" for name in sources()),
     ):
         if needed_file not in inside:
             complaints.append(f"the sdist lacks {needed_file}")
-    complaints += [
-        f"the sdist has {name}" for name in sorted(inside) if re.search(r"__pycache__|\.pyc$", name)
-    ]
+    made = re.compile(r"__pycache__|\.(pyc|so|pyd|new)$")
+    return complaints + [f"the sdist has {name}" for name in sorted(inside) if made.search(name)]
+
+
+def check_versions(wheels: list[Path], sdist: Path) -> list[str]:
+    """Complaints about archives that do not carry the version of the package."""
     version = re.search(r'^__version__ = "(.+)"', (PACKAGE / "_version.py").read_text("utf-8"), re.MULTILINE)
-    if version is None or f"-{version[1]}-" not in wheel.name or f"-{version[1]}.tar" not in sdist.name:
-        complaints.append(f"{wheel.name} and {sdist.name} do not carry the version of _version.py")
-    return complaints
+    assert version
+    wrong = [wheel.name for wheel in wheels if f"-{version[1]}-" not in wheel.name]
+    wrong += [] if f"-{version[1]}.tar" in sdist.name else [sdist.name]
+    return [f"{name} does not carry the version of _version.py" for name in wrong]
+
+
+def chosen(wheels: list[Path]) -> Path:
+    """The one that pip would choose for this interpreter: the first tag in the order that packaging gives."""
+    order = {tag: rank for rank, tag in enumerate(sys_tags())}
+    return min(wheels, key=lambda wheel: order.get(tag_of(wheel), len(order)))
 
 
 def run(command: list[str], directory: Path, **environment: str) -> tuple[int, str]:
@@ -156,13 +211,16 @@ def check_types(wheel: Path, work: Path) -> list[str]:
 
 
 def main() -> int:
-    """Check one wheel and one sdist."""
+    """Check the wheels and the sdist of one release."""
     parser = argparse.ArgumentParser(prog="python -m tools.release", description=__doc__)
-    parser.add_argument("dist", type=Path, help="the directory that holds one wheel and one sdist")
+    parser.add_argument("dist", type=Path, help="the directory that holds one or more wheels and one sdist")
     dist = parser.parse_args().dist.resolve()
-    [wheel], [sdist] = dist.glob("*.whl"), dist.glob("*.tar.gz")
-    complaints = check_contents(wheel, sdist)
-    code, output = run([sys.executable, "-m", "twine", "check", "--strict", str(wheel), str(sdist)], dist)
+    wheels, [sdist] = sorted(dist.glob("*.whl")), dist.glob("*.tar.gz")
+    wheel = chosen(wheels)
+    complaints = check_versions(wheels, sdist) + check_sdist(sdist)
+    complaints += [complaint for each in wheels for complaint in check_wheel(each)]
+    archives = [str(path) for path in (*wheels, sdist)]
+    code, output = run([sys.executable, "-m", "twine", "check", "--strict", *archives], dist)
     complaints += [output] if code else []
     with tempfile.TemporaryDirectory(prefix="stateguard-release-") as directory:
         work = Path(directory)
@@ -173,7 +231,8 @@ def main() -> int:
             complaints += [complaint for check in checks for complaint in check.result()]
     for complaint in complaints:
         print(complaint)
-    print(f"   {len(EXTRAS)} environments, {len(complaints)} complaints about {wheel.name} and its sdist")
+    archived = ", ".join(path.name for path in (*wheels, sdist))
+    print(f"   {len(EXTRAS)} environments with {wheel.name}, {len(complaints)} complaints about {archived}")
     return 1 if complaints else 0
 
 

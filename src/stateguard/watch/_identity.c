@@ -18,13 +18,15 @@
 typedef struct {
     PyObject *const *next;
     PyObject *const *end;
+    int differs; /* remembered here: a traverse function of a careless extension goes on, and returns 0 */
 } Place;
 
 static int
 meet(PyObject *referent, void *arg)
 {
     Place *place = arg;
-    if (place->next == place->end || *place->next != referent) {
+    if (place->differs || place->next == place->end || *place->next != referent) {
+        place->differs = 1;
         return 1; /* ends the traversal */
     }
     place->next++;
@@ -52,7 +54,7 @@ same_referents(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
         return NULL;
     }
     PyObject *const *before = ((PyListObject *)args[1])->ob_item;
-    Place place = {before, before + PyList_GET_SIZE(args[1])};
+    Place place = {before, before + PyList_GET_SIZE(args[1]), 0};
     Py_ssize_t nodes = PyTuple_GET_SIZE(args[0]);
     for (Py_ssize_t i = 0; i < nodes; i++) {
         PyObject *node = PyTuple_GET_ITEM(args[0], i);
@@ -62,7 +64,7 @@ same_referents(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
             Py_RETURN_FALSE;
         }
     }
-    return PyBool_FromLong(place.next == place.end);
+    return PyBool_FromLong(!place.differs && place.next == place.end);
 }
 
 PyDoc_STRVAR(same_keys_doc,
@@ -76,7 +78,7 @@ same_keys(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
         return NULL;
     }
     PyObject *const *before = ((PyListObject *)args[1])->ob_item;
-    Place place = {before, before + PyList_GET_SIZE(args[1])};
+    Place place = {before, before + PyList_GET_SIZE(args[1]), 0};
     Py_ssize_t dicts = PyTuple_GET_SIZE(args[0]);
     for (Py_ssize_t i = 0; i < dicts; i++) {
         PyObject *dict = PyTuple_GET_ITEM(args[0], i);
@@ -98,6 +100,40 @@ same_keys(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
     return PyBool_FromLong(place.next == place.end);
 }
 
+/* Whether `count` items of the one list from `i` on are those of the other from `j` on. */
+static PyObject *
+compare_runs(PyObject *a, Py_ssize_t i, PyObject *b, Py_ssize_t j, Py_ssize_t count)
+{
+    if (i < 0 || j < 0 || count < 0) {
+        PyErr_SetString(PyExc_ValueError, "places and counts must not be negative");
+        return NULL;
+    }
+    if (count == 0) {
+        Py_RETURN_TRUE;
+    }
+    /* No sum that could overflow. */
+    Py_ssize_t left = PyList_GET_SIZE(a), right = PyList_GET_SIZE(b);
+    if (i > left || count > left - i || j > right || count > right - j) {
+        Py_RETURN_FALSE;
+    }
+    PyObject *const *these = ((PyListObject *)a)->ob_item + i;
+    PyObject *const *those = ((PyListObject *)b)->ob_item + j;
+    return PyBool_FromLong(memcmp(these, those, (size_t)count * sizeof(PyObject *)) == 0);
+}
+
+/* Take integers, and nothing that would have to be asked for one. */
+static int
+integers(PyObject *const *args, Py_ssize_t *into, int n)
+{
+    for (int i = 0; i < n; i++) {
+        into[i] = PyLong_AsSsize_t(args[i]);
+        if (into[i] == -1 && PyErr_Occurred()) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 PyDoc_STRVAR(same_items_doc,
 "same_items(node, before, start, count, /)\n--\n\n"
 "Whether `count` items of the list `node`, from `start` on, are the very objects in the list `before` there.");
@@ -105,38 +141,37 @@ PyDoc_STRVAR(same_items_doc,
 static PyObject *
 same_items(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
 {
+    Py_ssize_t given[2];
     if (n != 4 || !PyList_Check(args[0]) || !PyList_Check(args[1])) {
         PyErr_SetString(PyExc_TypeError, "same_items() takes two lists, a start and a count");
         return NULL;
     }
-    Py_ssize_t start = PyLong_AsSsize_t(args[2]);
-    Py_ssize_t count = PyLong_AsSsize_t(args[3]);
-    if ((start == -1 || count == -1) && PyErr_Occurred()) {
+    return integers(args + 2, given, 2) ? compare_runs(args[0], given[0], args[1], given[0], given[1]) : NULL;
+}
+
+PyDoc_STRVAR(same_run_doc,
+"same_run(a, i, b, j, count, /)\n--\n\n"
+"Whether `a[i:i+count]` and `b[j:j+count]` are the very same objects. False if one of them is shorter.");
+
+static PyObject *
+same_run(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
+{
+    Py_ssize_t i, j, count;
+    if (n != 5 || !PyList_Check(args[0]) || !PyList_Check(args[2])) {
+        PyErr_SetString(PyExc_TypeError, "same_run() takes two lists, each with a place, and a count");
         return NULL;
     }
-    if (start < 0 || count < 0) {
-        PyErr_SetString(PyExc_ValueError, "same_items(): start and count must not be negative");
+    if (!integers(args + 1, &i, 1) || !integers(args + 3, &j, 1) || !integers(args + 4, &count, 1)) {
         return NULL;
     }
-    if (count == 0) {
-        Py_RETURN_TRUE;
-    }
-    /* Asked for now: an __index__ may have changed the lists. No sum that could overflow. */
-    for (int i = 0; i < 2; i++) {
-        Py_ssize_t size = PyList_GET_SIZE(args[i]);
-        if (start > size || count > size - start) {
-            Py_RETURN_FALSE;
-        }
-    }
-    PyObject *const *now = ((PyListObject *)args[0])->ob_item + start;
-    PyObject *const *before = ((PyListObject *)args[1])->ob_item + start;
-    return PyBool_FromLong(memcmp(now, before, (size_t)count * sizeof(PyObject *)) == 0);
+    return compare_runs(args[0], i, args[2], j, count);
 }
 
 static PyMethodDef methods[] = {
     {"same_referents", (PyCFunction)(void (*)(void))same_referents, METH_FASTCALL, same_referents_doc},
     {"same_keys", (PyCFunction)(void (*)(void))same_keys, METH_FASTCALL, same_keys_doc},
     {"same_items", (PyCFunction)(void (*)(void))same_items, METH_FASTCALL, same_items_doc},
+    {"same_run", (PyCFunction)(void (*)(void))same_run, METH_FASTCALL, same_run_doc},
     {NULL, NULL, 0, NULL},
 };
 

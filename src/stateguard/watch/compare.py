@@ -68,7 +68,16 @@ def _by_memory() -> Callable[[list[Any], int, list[Any], int, int], bool] | None
     return same_run
 
 
-same_run: Callable[[list[Any], int, list[Any], int, int], bool] = _by_memory() or _by_operator
+try:
+    if not compiled.WANTED:
+        raise ImportError("not wanted")
+    from stateguard.watch import _identity as _fast
+except ImportError:  # or installed without it: there was no compiler
+    _fast = None  # type: ignore[assignment]
+
+same_run: Callable[[list[Any], int, list[Any], int, int], bool] = (
+    _fast.same_run if _fast is not None else _by_memory() or _by_operator
+)
 """Whether ``a[i:i+n]`` and ``b[j:j+n]`` are the same objects. Both ranges must exist and be private."""
 
 
@@ -87,31 +96,28 @@ def _same_keys(dicts: tuple[dict[Any, Any], ...], before: list[Any]) -> bool:
 
 
 def _same_items(node: list[Any], before: list[Any], start: int, count: int) -> bool:
+    if start < 0 or count < 0:
+        raise ValueError("same_items(): start and count must not be negative")
     now = list.__getitem__(node, slice(start, start + count))
-    return len(now) == count <= len(before) - start and same_run(now, 0, before, start, count)
+    return not count or (len(now) == count <= len(before) - start and same_run(now, 0, before, start, count))
 
-
-try:
-    if not compiled.WANTED:
-        raise ImportError("not wanted")
-    from stateguard.watch import _identity as _fast
-except ImportError:  # or installed without it: there was no compiler
-    _fast = None  # type: ignore[assignment]
 
 COMPILED = _fast is not None
 """Whether what follows is compiled: then dictionaries of any class may be given to :data:`same_keys`."""
 
 same_referents: Callable[[tuple[Any, ...], list[Any]], bool] = (
-    _fast.same_referents if COMPILED else _same_referents
+    _fast.same_referents if _fast is not None else _same_referents
 )
 """Whether ``nodes`` refer to the very objects in ``before``, as ``gc.get_referents`` lists them."""
 
 same_keys: Callable[[tuple[dict[Any, Any], ...], list[Any]], bool] = (
-    _fast.same_keys if COMPILED else _same_keys
+    _fast.same_keys if _fast is not None else _same_keys
 )
 """Whether ``before`` lists the keys of ``dicts``. May raise ``RuntimeError`` if one changes meanwhile."""
 
-same_items: Callable[[list[Any], list[Any], int, int], bool] = _fast.same_items if COMPILED else _same_items
+same_items: Callable[[list[Any], list[Any], int, int], bool] = (
+    _fast.same_items if _fast is not None else _same_items
+)
 """Whether ``count`` items of ``node``, from ``start`` on, are those of ``before``. Neither is negative."""
 
 
