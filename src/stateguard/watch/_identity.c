@@ -18,13 +18,15 @@
 typedef struct {
     PyObject *const *next;
     PyObject *const *end;
+    int differs; /* for good: some traverse functions go on after what should have ended them */
 } Place;
 
 static int
 meet(PyObject *referent, void *arg)
 {
     Place *place = arg;
-    if (place->next == place->end || *place->next != referent) {
+    if (place->differs || place->next == place->end || *place->next != referent) {
+        place->differs = 1;
         return 1; /* ends the traversal */
     }
     place->next++;
@@ -52,14 +54,17 @@ same_referents(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
         return NULL;
     }
     PyObject *const *before = ((PyListObject *)args[1])->ob_item;
-    Place place = {before, before + PyList_GET_SIZE(args[1])};
+    Place place = {before, before + PyList_GET_SIZE(args[1]), 0};
     Py_ssize_t nodes = PyTuple_GET_SIZE(args[0]);
     for (Py_ssize_t i = 0; i < nodes; i++) {
         PyObject *node = PyTuple_GET_ITEM(args[0], i);
         traverseproc traverse = Py_TYPE(node)->tp_traverse;
         /* As gc.get_referents() does: static types have a traverse function that must not be called. */
-        if (traverse != NULL && PyObject_IS_GC(node) && traverse(node, meet, &place)) {
-            Py_RETURN_FALSE;
+        if (traverse != NULL && PyObject_IS_GC(node)) {
+            traverse(node, meet, &place);
+            if (place.differs) {
+                Py_RETURN_FALSE;
+            }
         }
     }
     return PyBool_FromLong(place.next == place.end);
@@ -76,7 +81,7 @@ same_keys(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
         return NULL;
     }
     PyObject *const *before = ((PyListObject *)args[1])->ob_item;
-    Place place = {before, before + PyList_GET_SIZE(args[1])};
+    Place place = {before, before + PyList_GET_SIZE(args[1]), 0};
     Py_ssize_t dicts = PyTuple_GET_SIZE(args[0]);
     for (Py_ssize_t i = 0; i < dicts; i++) {
         PyObject *dict = PyTuple_GET_ITEM(args[0], i);
