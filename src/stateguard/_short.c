@@ -72,9 +72,11 @@ fields_dealloc(Fields *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, fields_dealloc) /* one may be the parent of another, and so on */
     fields_clear(self);
     type->tp_free(self);
     Py_DECREF(type);
+    Py_TRASHCAN_END
 }
 
 #define FIELD(name, field) {name, T_OBJECT_EX, offsetof(Fields, field), 0, NULL}
