@@ -252,6 +252,7 @@ def test_a_key_that_compares_in_python_may_empty_the_scope(make_guard):
         assert current_scope() is None
 
 
+@pytest.mark.filterwarnings("ignore:the .type, exc, tb. signature:DeprecationWarning")
 def test_what_throw_is_given_is_an_exception(resting):
     class Strange(BaseException):
         def __new__(cls, *args):
@@ -260,7 +261,11 @@ def test_what_throw_is_given_is_an_exception(resting):
     async def app(scope, receive, send):
         await waits()
 
-    for args in [(Strange,), (5,)]:
+    try:
+        raise KeyError
+    except KeyError as error:
+        trace = error.__traceback__
+    for args in [(Strange,), (5,), (Strange, None, trace)]:
         request = StateGuardMiddleware(app, guard=resting)(http_scope(), None, None)
         request.send(None)
         with pytest.raises(TypeError):
