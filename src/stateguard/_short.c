@@ -12,6 +12,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <limits.h>
 #include <stddef.h>
 #include <structmember.h>
 
@@ -71,9 +72,11 @@ fields_dealloc(Fields *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, fields_dealloc) /* one may be the parent of another, and so on */
     fields_clear(self);
     type->tp_free(self);
     Py_DECREF(type);
+    Py_TRASHCAN_END
 }
 
 #define FIELD(name, field) {name, T_OBJECT_EX, offsetof(Fields, field), 0, NULL}
@@ -110,6 +113,13 @@ put(PyObject **field, PyObject *value)
     *field = Py_NewRef(value);
     Py_XDECREF(before); /* last: it may run anything */
 }
+
+/* The module's types, by which what is given is told. */
+typedef struct {
+    PyObject *fields;
+    PyObject *drive;
+    PyObject *way;
+} State;
 
 /* -- the way ----------------------------------------------------------------------------------------------- */
 
@@ -162,22 +172,18 @@ way_traverse(Way *self, visitproc visit, void *arg)
     return 0;
 }
 
-static int
-way_clear(Way *self)
-{
-    Py_CLEAR(self->drive_type);
-#define CLEAR(field) Py_CLEAR(self->field);
-    GIVEN(CLEAR)
-#undef CLEAR
-    return 0;
-}
+/* There is no tp_clear, as a tuple has none: nothing that it holds is put there later, so that every cycle goes through
+ * something else. Whoever still gets at a Way while its cycle is taken apart finds it whole. */
 
 static void
 way_dealloc(Way *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
-    way_clear(self);
+    Py_CLEAR(self->drive_type);
+#define CLEAR(field) Py_CLEAR(self->field);
+    GIVEN(CLEAR)
+#undef CLEAR
 #define CLEAR(field) Py_CLEAR(self->name.field);
     NAMES(CLEAR)
 #undef CLEAR
@@ -190,8 +196,8 @@ way_dealloc(Way *self)
 static PyObject *
 way_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    PyObject *module = PyType_GetModule(type);
-    if (module == NULL) {
+    State *state = PyType_GetModuleState(type);
+    if (state == NULL) {
         return NULL;
     }
     if (PyTuple_GET_SIZE(args) != 0 || kwargs == NULL) {
@@ -232,21 +238,18 @@ way_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (PyErr_Occurred()) {
         goto failed;
     }
-    PyObject *fields_type = PyObject_GetAttrString(module, "ScopeFields");
-    if (fields_type == NULL) {
-        goto failed;
-    }
-    int fits = PyType_Check(self->scope) && PyType_IsSubtype((PyTypeObject *)self->scope, (PyTypeObject *)fields_type);
-    Py_DECREF(fields_type);
+    int fits = PyType_Check(self->scope) && PyType_IsSubtype((PyTypeObject *)self->scope, (PyTypeObject *)state->fields);
     if (!fits || self->sampled < 1 || !PyContextVar_CheckExact(self->entered) ||
-        !PyContextVar_CheckExact(self->current) || (self->scopes != Py_None && !PyDict_CheckExact(self->scopes))) {
-        PyErr_SetString(PyExc_TypeError, "Way() takes a kind of scope, context variables and a dictionary");
+        !PyContextVar_CheckExact(self->current) || !PyLong_CheckExact(self->running) ||
+        (self->engine == Py_None ? self->scopes != Py_None : !PyDict_CheckExact(self->scopes))) {
+        PyErr_SetString(PyExc_TypeError,
+                        "Way() takes a kind of scope, context variables, numbers and, with an engine, a dictionary");
         goto failed;
     }
-    self->drive_type = PyObject_GetAttrString(module, "Drive");
+    self->drive_type = Py_NewRef(state->drive); /* not by its name in the module: anybody may put another there */
     self->none_stepped = PyLong_FromLong(-1);
     self->zero = PyLong_FromLong(0);
-    if (self->drive_type == NULL || self->none_stepped == NULL || self->zero == NULL) {
+    if (self->none_stepped == NULL || self->zero == NULL) {
         goto failed;
     }
     return (PyObject *)self;
@@ -281,15 +284,13 @@ in_context(PyObject *variable)
     return value == Py_None ? NULL : value;
 }
 
+/* A value in an ASGI scope, None if it lacks one. A reference of our own: a key may be of a class that compares in
+ * Python, an allocation may start the collector, and either may change the dictionary. */
 static PyObject *
-entry(PyObject *dict, PyObject *name) /* borrowed; None if it lacks one */
+entry(PyObject *dict, PyObject *name)
 {
     PyObject *value = PyDict_GetItemWithError(dict, name);
-    if (value == NULL) {
-        PyErr_Clear();
-        return Py_None;
-    }
-    return value;
+    return value == NULL && PyErr_Occurred() ? NULL : Py_NewRef(value == NULL ? Py_None : value);
 }
 
 static int
@@ -320,34 +321,36 @@ way_open(Way *self, PyObject *asgi)
             Py_RETURN_NONE;
         }
     }
-    PyObject *kind = entry(asgi, self->name.type);
-    PyObject *headers = entry(asgi, self->name.headers);
+    PyObject *kind = NULL, *headers = NULL, *method = NULL, *path = NULL, *query = NULL, *client = NULL, *now = NULL;
+    PyObject *opened = NULL;
+    Fields *scope = NULL;
+    if ((kind = entry(asgi, self->name.type)) == NULL || (headers = entry(asgi, self->name.headers)) == NULL) {
+        goto done;
+    }
     if (!(is_text(kind, self->name.http) || is_text(kind, self->name.websocket)) || !PyList_CheckExact(headers) ||
         in_context(self->entered) != NULL || !attribute_is(self->by_thread, self->name.used, Py_False) ||
         attribute_is(self->guard, self->name.mode, self->name.off)) {
-        Py_RETURN_NONE;
+        opened = Py_NewRef(Py_None);
+        goto done;
+    }
+    if ((method = entry(asgi, self->name.method)) == NULL || (path = entry(asgi, self->name.path)) == NULL ||
+        (now = PyObject_CallNoArgs(self->time)) == NULL) {
+        goto done;
     }
     PyTypeObject *type = (PyTypeObject *)self->scope;
-    Fields *scope = (Fields *)type->tp_alloc(type, 0);
-    if (scope == NULL) {
-        return NULL;
+    scope = (Fields *)type->tp_alloc(type, 0);
+    if (scope == NULL || (scope->values = PyDict_New()) == NULL) {
+        goto done;
     }
-    PyObject *path = entry(asgi, self->name.path);
-    PyObject *now = PyObject_CallNoArgs(self->time);
-    scope->values = PyDict_New();
-    if (now != NULL && scope->values != NULL) {
-        scope->request = PyTuple_Pack(
-            7, self->identify, self->guard, kind, entry(asgi, self->name.method), path, headers, now);
-    }
-    Py_XDECREF(now);
+    scope->request = PyTuple_Pack(7, self->identify, self->guard, kind, method, path, headers, now);
     if (scope->request == NULL) {
-        goto failed;
+        goto done;
     }
     if (watched) {
-        scope->origin =
-            PyTuple_Pack(4, entry(asgi, self->name.query_string), headers, entry(asgi, self->name.client), path);
-        if (scope->origin == NULL) {
-            goto failed;
+        if ((query = entry(asgi, self->name.query_string)) == NULL ||
+            (client = entry(asgi, self->name.client)) == NULL ||
+            (scope->origin = PyTuple_Pack(4, query, headers, client, path)) == NULL) {
+            goto done;
         }
         scope->account = Py_NewRef(Py_None);
         scope->suspect = Py_NewRef(Py_None);
@@ -363,13 +366,19 @@ way_open(Way *self, PyObject *asgi)
     scope->parent = Py_NewRef(Py_None);
     scope->previous = Py_NewRef(Py_None);
     scope->here = PyContextVar_Set(self->entered, (PyObject *)scope);
-    if (scope->here == NULL) {
-        goto failed;
+    if (scope->here != NULL) {
+        opened = Py_NewRef(scope);
     }
-    return (PyObject *)scope;
-failed:
-    Py_DECREF(scope);
-    return NULL;
+done:
+    Py_XDECREF(kind);
+    Py_XDECREF(headers);
+    Py_XDECREF(method);
+    Py_XDECREF(path);
+    Py_XDECREF(query);
+    Py_XDECREF(client);
+    Py_XDECREF(now);
+    Py_XDECREF(scope);
+    return opened;
 }
 
 PyDoc_STRVAR(way_close_doc,
@@ -402,14 +411,12 @@ way_close(Way *self, PyObject *object)
     put(&scope->parent, Py_None);
     put(&scope->exchange, Py_None);
     put(&scope->factory, self->ended);
-    if (scope->values == NULL || !PyDict_CheckExact(scope->values) || PyDict_GET_SIZE(scope->values) != 0) {
-        PyObject *values = PyDict_New();
-        if (values == NULL) {
-            return NULL;
-        }
-        put(&scope->values, values);
-        Py_DECREF(values);
+    PyObject *values = PyDict_New(); /* also if there are none: who is making one now holds the old dictionary */
+    if (values == NULL) {
+        return NULL;
     }
+    put(&scope->values, values);
+    Py_DECREF(values);
     Py_RETURN_NONE;
 }
 
@@ -427,19 +434,20 @@ way_serve(Way *self, PyObject *const *args, Py_ssize_t n)
     if (self->engine == Py_None) {
         return Py_NewRef(args[0]);
     }
+    PyObject *coroutine = PyCoro_CheckExact(args[0]) ? Py_NewRef(args[0]) : PyObject_CallOneArg(self->awaited, args[0]);
+    if (coroutine == NULL) {
+        return NULL;
+    }
     PyTypeObject *type = (PyTypeObject *)self->drive_type;
     Drive *drive = (Drive *)type->tp_alloc(type, 0);
     if (drive == NULL) {
+        Py_DECREF(coroutine);
         return NULL;
     }
+    drive->coroutine = coroutine; /* from here on no code runs before it is complete */
     drive->way = (Way *)Py_NewRef(self);
     drive->scope = (Fields *)Py_NewRef(args[1]);
     drive->stepped = Py_NewRef(self->none_stepped);
-    drive->coroutine = PyCoro_CheckExact(args[0]) ? Py_NewRef(args[0]) : PyObject_CallOneArg(self->awaited, args[0]);
-    if (drive->coroutine == NULL) {
-        Py_DECREF(drive);
-        return NULL;
-    }
     return (PyObject *)drive;
 }
 
@@ -455,7 +463,6 @@ static PyType_Slot way_slots[] = {
     {Py_tp_new, way_new},
     {Py_tp_methods, way_methods},
     {Py_tp_traverse, way_traverse},
-    {Py_tp_clear, way_clear},
     {Py_tp_dealloc, way_dealloc},
     {0, NULL},
 };
@@ -520,12 +527,13 @@ static long long
 number(PyObject *object, PyObject *name)
 {
     PyObject *value = PyObject_GetAttr(object, name);
-    long long result = value == NULL ? -1 : PyLong_AsLongLong(value);
+    int beyond = 0;
+    long long result = value == NULL ? -1 : PyLong_AsLongLongAndOverflow(value, &beyond);
     Py_XDECREF(value);
     if (result == -1) {
         PyErr_Clear();
     }
-    return result;
+    return beyond > 0 ? LLONG_MAX : beyond < 0 ? LLONG_MIN : result;
 }
 
 static int
@@ -545,7 +553,7 @@ begin(Drive *self)
     if (PyDict_SetItem(way->scopes, scope, scope) < 0) {
         return -1;
     }
-    self->state = WAITING;
+    self->state = STEPPING; /* it has begun, and is not to be sent anything by what is called in here */
     long long requests = number(way->tally, way->name.requests) + 1;
     PyObject *count = PyLong_FromLongLong(requests);
     if (count == NULL || PyObject_SetAttr(way->tally, way->name.requests, count) < 0) {
@@ -730,13 +738,18 @@ thrown_in(PyObject *const *args, Py_ssize_t n)
         PyErr_SetString(PyExc_TypeError, "exceptions must be classes or instances deriving from BaseException");
         return NULL;
     }
-    else if (value != NULL && PyExceptionInstance_Check(value)) {
+    else if (value != NULL && PyExceptionInstance_Check(value) && PyObject_TypeCheck(value, (PyTypeObject *)args[0])) {
         error = Py_NewRef(value);
     }
     else {
         error = value == NULL            ? PyObject_CallNoArgs(args[0])
                 : PyTuple_Check(value) ? PyObject_CallObject(args[0], value)
                                        : PyObject_CallOneArg(args[0], value);
+        if (error != NULL && !PyExceptionInstance_Check(error)) { /* a class may make anything */
+            PyErr_Format(PyExc_TypeError, "calling %R should have returned an instance of BaseException, not %R",
+                         args[0], Py_TYPE(error));
+            Py_CLEAR(error);
+        }
     }
     if (error != NULL && n > 2 && args[2] != Py_None && PyException_SetTraceback(error, args[2]) < 0) {
         Py_CLEAR(error);
@@ -761,14 +774,11 @@ drive_throw(Drive *self, PyObject *const *args, Py_ssize_t n)
     }
     PyObject *result = NULL;
     PySendResult outcome = PYGEN_ERROR;
-    if (self->state == OVER) {
+    if (self->state == OVER || self->state == NEW) { /* as of a generator: what has not begun never will */
+        self->state = OVER;
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
         Py_DECREF(error);
         return NULL;
-    }
-    if (self->state == NEW && begin(self) < 0) {
-        Py_DECREF(error);
-        goto ended;
     }
     self->state = STEPPING;
     if (self->delegate == NULL) {
@@ -786,7 +796,6 @@ drive_throw(Drive *self, PyObject *const *args, Py_ssize_t n)
         self->state = WAITING;
         return result;
     }
-ended:;
     Saved saved = save_error();
     if (finish(self) < 0) {
         Py_CLEAR(result);
@@ -831,6 +840,7 @@ drive_traverse(Drive *self, visitproc visit, void *arg)
 static int
 drive_clear(Drive *self)
 {
+    self->state = OVER; /* a finalizer may still get at it while its cycle is taken apart */
     Py_CLEAR(self->delegate);
     Py_CLEAR(self->coroutine);
     Py_CLEAR(self->scope);
@@ -838,18 +848,23 @@ drive_clear(Drive *self)
     return 0;
 }
 
-/* Awaited to its end, or closed: else it is not among those under way any more, and that is all. */
+/* Let go of while it waits: closed, as a generator is, and in any case not among those under way any more. */
 static void
 drive_finalize(Drive *self)
 {
-    if (self->state == NEW || self->state == OVER || self->way == NULL || self->scope == NULL) {
+    if (self->state != WAITING) {
         return;
     }
     Saved saved = save_error();
-    if (finish(self) < 0) {
-        PyErr_Clear();
+    PyObject *closed = drive_close(self, NULL);
+    if (closed == NULL) {
+        PyErr_WriteUnraisable((PyObject *)self);
     }
-    restore_error(saved);
+    Py_XDECREF(closed);
+    if (self->state == WAITING && finish(self) < 0) { /* it went on waiting */
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
+    PyErr_Restore(saved.type, saved.value, saved.traceback);
 }
 
 static void
@@ -866,6 +881,28 @@ drive_dealloc(Drive *self)
     Py_DECREF(type);
 }
 
+/* Who asks what a task waits for goes from coroutine to coroutine: this one stands for the one that it drives. */
+static PyObject *
+of_coroutine(Drive *self, void *name)
+{
+    if (self->coroutine == NULL) {
+        Py_RETURN_NONE;
+    }
+    PyObject *coroutine = Py_NewRef(self->coroutine);
+    PyObject *value = PyObject_GetAttrString(coroutine, (const char *)name);
+    Py_DECREF(coroutine);
+    return value;
+}
+
+static PyGetSetDef drive_attributes[] = {
+    {"cr_await", (getter)of_coroutine, NULL, NULL, (void *)"cr_await"},
+    {"cr_code", (getter)of_coroutine, NULL, NULL, (void *)"cr_code"},
+    {"cr_frame", (getter)of_coroutine, NULL, NULL, (void *)"cr_frame"},
+    {"cr_running", (getter)of_coroutine, NULL, NULL, (void *)"cr_running"},
+    {"cr_suspended", (getter)of_coroutine, NULL, NULL, (void *)"cr_suspended"},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
 static PyMethodDef drive_methods[] = {
     {"send", (PyCFunction)drive_send_method, METH_O, NULL},
     {"throw", (PyCFunction)(void (*)(void))drive_throw, METH_FASTCALL, NULL},
@@ -880,6 +917,7 @@ static PyType_Slot drive_slots[] = {
     {Py_tp_iter, PyObject_SelfIter},
     {Py_tp_iternext, drive_next},
     {Py_tp_methods, drive_methods},
+    {Py_tp_getset, drive_attributes},
     {Py_tp_traverse, drive_traverse},
     {Py_tp_clear, drive_clear},
     {Py_tp_finalize, drive_finalize},
@@ -899,19 +937,49 @@ static PyType_Spec drive_spec = {
 static int
 execute(PyObject *module)
 {
+    State *state = PyModule_GetState(module);
     struct {
+        PyObject **place;
         const char *name;
         PyType_Spec *spec;
-    } types[] = {{"ScopeFields", &fields_spec}, {"Drive", &drive_spec}, {"Way", &way_spec}};
+    } types[] = {
+        {&state->fields, "ScopeFields", &fields_spec},
+        {&state->drive, "Drive", &drive_spec},
+        {&state->way, "Way", &way_spec},
+    };
     for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
-        PyObject *type = PyType_FromModuleAndSpec(module, types[i].spec, NULL);
-        int failed = type == NULL || PyModule_AddObjectRef(module, types[i].name, type) < 0;
-        Py_XDECREF(type);
-        if (failed) {
+        *types[i].place = PyType_FromModuleAndSpec(module, types[i].spec, NULL);
+        if (*types[i].place == NULL || PyModule_AddObjectRef(module, types[i].name, *types[i].place) < 0) {
             return -1;
         }
     }
     return 0;
+}
+
+static int
+module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    State *state = PyModule_GetState(module);
+    Py_VISIT(state->fields);
+    Py_VISIT(state->drive);
+    Py_VISIT(state->way);
+    return 0;
+}
+
+static int
+module_clear(PyObject *module)
+{
+    State *state = PyModule_GetState(module);
+    Py_CLEAR(state->fields);
+    Py_CLEAR(state->drive);
+    Py_CLEAR(state->way);
+    return 0;
+}
+
+static void
+module_free(void *module)
+{
+    module_clear(module);
 }
 
 static PyModuleDef_Slot slots[] = {
@@ -926,8 +994,11 @@ static struct PyModuleDef definition = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "stateguard._short",
     .m_doc = "The short way of a request through the ASGI middleware. See short.py.",
-    .m_size = 0,
+    .m_size = sizeof(State),
     .m_slots = slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
 };
 
 PyMODINIT_FUNC

@@ -26,6 +26,9 @@ class ScopeFields:
     var_token: Any
 
 @final
+class Drive: ...
+
+@final
 class Way:
     def __new__(
         cls,

@@ -21,6 +21,7 @@ from stateguard.attribution.unseen import RUNNING
 from stateguard.leak import SUSPECTS
 from stateguard.request_data import RequestData
 from stateguard.scope import Scope
+from stateguard.short import Drive
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator
@@ -263,6 +264,8 @@ class Passing:
 
 
 pieces.boundary(Passing.serve.__code__)
+if Drive is not None:
+    pieces.boundary(Drive)
 
 
 def _is_inside(scope: Scope | None, outer: Scope) -> bool:

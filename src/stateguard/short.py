@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 from stateguard import compiled
 
 if TYPE_CHECKING:
-    from stateguard._short import ScopeFields, Way
+    from stateguard._short import Drive, ScopeFields, Way
 
     COMPILED: bool
 else:
     try:
         if not compiled.WANTED:
             raise ImportError("not wanted")
-        from stateguard._short import ScopeFields, Way
+        from stateguard._short import Drive, ScopeFields, Way
 
         COMPILED = True
     except ImportError:
         COMPILED = False
-        Way = None
+        Drive = Way = None
 
         class ScopeFields:
             """What a scope keeps, and what is noted of the request that it belongs to."""
@@ -49,4 +49,4 @@ else:
             )
 
 
-__all__ = ["COMPILED", "ScopeFields", "Way"]
+__all__ = ["COMPILED", "Drive", "ScopeFields", "Way"]

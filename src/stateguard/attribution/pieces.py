@@ -57,7 +57,7 @@ _silent: dict[int, Any] = {}
 _imported = 0
 _watching: list[Callable[[object], bool]] = []
 _loops: dict[int, Callable[[Callable[[object], bool]], bool]] = {}
-_boundaries: set[CodeType] = set()
+_boundaries: set[CodeType | type] = set()
 
 
 def begin() -> None:
@@ -178,15 +178,15 @@ def _is_watched_coroutine(coroutine: Any) -> bool:
     return frame is not None and is_watched(frame.f_globals.get("__name__"))
 
 
-def boundary(code: CodeType) -> None:
-    """What is awaited from this code is guarded by itself."""
-    _boundaries.add(code)
+def boundary(what: CodeType | type) -> None:
+    """What is awaited from this code, or by an awaitable of this type, is guarded by itself."""
+    _boundaries.add(what)
 
 
 def awaits_watched(coroutine: Any, watched: Callable[[object], bool]) -> bool:
     """Whether a suspended coroutine has watched code in it that no request is accountable for."""
     depth = 0
-    while coroutine is not None and depth < DEPTH:
+    while coroutine is not None and depth < DEPTH and type(coroutine) not in _boundaries:
         for kind in ("cr", "gi", "ag"):
             frame = getattr(coroutine, f"{kind}_frame", None)
             if frame is not None:

@@ -18,7 +18,7 @@
 typedef struct {
     PyObject *const *next;
     PyObject *const *end;
-    int differs; /* remembered here: a traverse function of a careless extension goes on, and returns 0 */
+    int differs; /* for good: some traverse functions go on after what should have ended them */
 } Place;
 
 static int
@@ -60,8 +60,11 @@ same_referents(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
         PyObject *node = PyTuple_GET_ITEM(args[0], i);
         traverseproc traverse = Py_TYPE(node)->tp_traverse;
         /* As gc.get_referents() does: static types have a traverse function that must not be called. */
-        if (traverse != NULL && PyObject_IS_GC(node) && traverse(node, meet, &place)) {
-            Py_RETURN_FALSE;
+        if (traverse != NULL && PyObject_IS_GC(node)) {
+            traverse(node, meet, &place);
+            if (place.differs) {
+                Py_RETURN_FALSE;
+            }
         }
     }
     return PyBool_FromLong(!place.differs && place.next == place.end);
