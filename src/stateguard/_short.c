@@ -477,41 +477,43 @@ static PyType_Spec way_spec = {
 /* -- driving a request that is let pass: Passing.serve, see there -------------------------------------------- */
 
 typedef struct {
-    PyObject *type, *value, *traceback;
+    PyObject *type, *value, *traceback, *handled;
 } Saved;
 
+/* Before something that has to be done whatever was raised: as in a `finally`, that is being handled meanwhile, and
+ * becomes the context of what is raised then. */
 static Saved
 save_error(void)
 {
-    Saved saved;
+    Saved saved = {NULL, NULL, NULL, NULL};
     PyErr_Fetch(&saved.type, &saved.value, &saved.traceback);
+    if (saved.type != NULL) {
+        PyErr_NormalizeException(&saved.type, &saved.value, &saved.traceback);
+        if (saved.traceback != NULL) {
+            PyException_SetTraceback(saved.value, saved.traceback);
+        }
+        saved.handled = PyErr_GetHandledException();
+        PyErr_SetHandledException(saved.value);
+    }
     return saved;
 }
 
-/* Raise again what was raised before something that may have raised as well: then that wins, as in a `finally`. */
+/* Raise it again, unless something else was raised. */
 static void
 restore_error(Saved saved)
 {
     if (saved.type == NULL) {
         return;
     }
+    PyErr_SetHandledException(saved.handled);
+    Py_XDECREF(saved.handled);
     if (!PyErr_Occurred()) {
         PyErr_Restore(saved.type, saved.value, saved.traceback);
         return;
     }
-    Saved later = save_error();
-    PyErr_NormalizeException(&saved.type, &saved.value, &saved.traceback);
-    PyErr_NormalizeException(&later.type, &later.value, &later.traceback);
-    if (later.value != NULL && saved.value != NULL && later.value != saved.value) {
-        if (saved.traceback != NULL) {
-            PyException_SetTraceback(saved.value, saved.traceback);
-        }
-        PyException_SetContext(later.value, Py_NewRef(saved.value));
-    }
     Py_XDECREF(saved.type);
     Py_XDECREF(saved.value);
     Py_XDECREF(saved.traceback);
-    PyErr_Restore(later.type, later.value, later.traceback);
 }
 
 /* Call a method of the guard's for its effect: 0, or -1 with an error set (a signal handler's). */
@@ -864,7 +866,7 @@ drive_finalize(Drive *self)
     if (self->state == WAITING && finish(self) < 0) { /* it went on waiting */
         PyErr_WriteUnraisable((PyObject *)self);
     }
-    PyErr_Restore(saved.type, saved.value, saved.traceback);
+    restore_error(saved);
 }
 
 static void

@@ -21,7 +21,7 @@ from stateguard.attribution.request import current
 from stateguard.attribution.steps import awaited
 from stateguard.attribution.unseen import RUNNING
 from stateguard.errors import NoActiveScope
-from stateguard.passing import PassingScope
+from stateguard.passing import SAMPLED, PassingScope
 from stateguard.scope import Scope, current_scope, ended, entered, session
 from tests.middleware.conftest import rest, wake
 from tests.middleware.exchanges import http_scope
@@ -111,7 +111,7 @@ def test_random_applications_do_the_same_whatever_serves_them():
 
 
 SCOPES = """
-from stateguard.passing import PassingScope
+from stateguard.passing import SAMPLED, PassingScope
 from stateguard.scope import Scope, entered
 import gc, sys, weakref
 
@@ -467,3 +467,33 @@ def test_who_asks_what_a_request_waits_for_finds_where(resting):
         found = list(frames(request))
         assert found == (["__call__", "app", "waits"] if short_way and short.COMPILED else ["__call__"])
         request.close()
+
+
+@pytest.mark.parametrize("method", ["end", "over"])
+def test_what_a_signal_handler_raises_has_the_error_of_the_application_as_its_context(resting, method):
+    first, second = RuntimeError("first"), ValueError("second")
+
+    async def app(scope, receive, send):
+        try:
+            raise first
+        except RuntimeError:
+            raise second from None
+
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt(scope):
+        raise Interrupted
+
+    passing = resting.engine.passing
+    setattr(passing, method, interrupt)
+    resting.engine.pace.next_look = 0  # each step is followed by a look
+    if method == "over":
+        resting.engine.tally.requests = SAMPLED - 1  # and the time of this one is taken
+        passing.end = lambda scope: None
+    request = StateGuardMiddleware(app, guard=resting)(http_scope(), None, None)
+    with pytest.raises(Interrupted) as caught:
+        contextvars.copy_context().run(request.send, None)
+    assert caught.value.__context__ is second
+    assert second.__context__ is first
+    assert sys.exc_info() == (None, None, None)
