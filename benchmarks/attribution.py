@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import http.client
 import importlib
 import logging
 import random
@@ -32,11 +31,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.attribution_clients import ask_all
 from stateguard import Guard
 
 STATEMENTS = (
@@ -250,10 +249,6 @@ def make_plan(requests: int, share: float, recurring: bool, rng: random.Random) 
     return Plan(max(places) + 1, dict(zip(names, writes, strict=True)))
 
 
-def _target(path: str, site: int | None) -> str:
-    return path if site is None else f"{path}?site={site}"
-
-
 async def _call(app: Any, path: str, rid: str, site: int | None) -> str:
     query = "" if site is None else f"site={site}"
     scope = {
@@ -328,23 +323,10 @@ def serve_wsgi(app: Any, path: str, plan: Plan, in_flight: int) -> dict[str, str
     server.http.socket.listen(256)
     server.thread.start()
 
-    def ask(item: tuple[str, int | None]) -> tuple[str, str]:
-        rid, site = item
-        connection = http.client.HTTPConnection("127.0.0.1", server.http.port, timeout=60)
-        try:
-            connection.request("GET", _target(path, site), headers={"X-Request-ID": rid})
-            response = connection.getresponse()
-            response.read()
-            return rid, str(response.status)
-        except (OSError, http.client.HTTPException) as error:
-            return rid, type(error).__name__
-        finally:
-            connection.close()
-
     try:
-        # The clients share this process: their threads are no part of what is measured.
-        with ThreadPoolExecutor(in_flight) as pool:
-            return dict(pool.map(ask, plan.writes.items()))
+        # Not on threads of this process: where lines are traced per thread (Python 3.11), nothing would be
+        # known of what those run, and a service's clients are elsewhere.
+        return ask_all(server.http.port, path, in_flight, list(plan.writes.items()))
     finally:
         server.http.shutdown()
         server.thread.join()
