@@ -52,13 +52,18 @@ def compiles(hook, tmp_path_factory):
         return False
 
 
+def unmeasured():
+    """The environment, but nobody measures coverage of a tree that will be gone."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS")}
+
+
 def attempt(tree, kind="build_wheel", **environment):
     usual = {"STATEGUARD_PURE": "", "STATEGUARD_COMPILE": "", "SOURCE_DATE_EPOCH": "1700000000"}
     (tree / "dist").mkdir(exist_ok=True)
     return subprocess.run(
         [sys.executable, "-c", BUILD, kind, "dist"],
         cwd=tree,
-        env={**os.environ, **usual, **environment},
+        env={**unmeasured(), **usual, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -139,7 +144,7 @@ def test_editable_installations_into_one_tree_do_each_other_no_harm(tree, hook, 
         list(pool.map(build, [tree] * 3, ["build_editable"] * 3))
     assert compiled_beside(tree) == (names(hook) if compiles else [])
     program = "from stateguard.watch import compare; print(compare.COMPILED, compare.__file__)"
-    environment = {**os.environ, "STATEGUARD_PURE": "", "PYTHONPATH": str(tree / "src")}
+    environment = {**unmeasured(), "STATEGUARD_PURE": "", "PYTHONPATH": str(tree / "src")}
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60
     )

@@ -22,7 +22,7 @@ from stateguard.attribution.steps import awaited
 from stateguard.attribution.unseen import RUNNING
 from stateguard.errors import NoActiveScope
 from stateguard.passing import SAMPLED, PassingScope
-from stateguard.scope import Scope, current_scope, ended, entered, session
+from stateguard.scope import Scope, by_thread, current_scope, ended, entered, session
 from tests.middleware.conftest import rest, wake
 from tests.middleware.exchanges import http_scope
 
@@ -32,6 +32,12 @@ SEEDS = 0, 30
 @types.coroutine
 def pause(value=None):
     return (yield value)
+
+
+@pytest.fixture(autouse=True)
+def no_scopes_by_thread(monkeypatch):
+    """Once any scope of the process has been one of a thread's, no request takes the short way."""
+    monkeypatch.setattr(by_thread, "used", False)
 
 
 @pytest.fixture
