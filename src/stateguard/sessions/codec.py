@@ -193,7 +193,7 @@ def _pack(value: Any, place: str, classes: Mapping[str, type]) -> Any:
     if kind is tuple:
         return {_TAG: "tuple", "v": _pack(list(value), place, classes)}
     if kind is set or kind is frozenset:
-        items = [_pack(item, f"{place}{{...}}", classes) for item in value]
+        items = [_pack(item, f"{place}{{...}}", classes) for item in list(value)]
         return {_TAG: kind.__name__, "v": sorted(items, key=dumps)}
     simple = _SIMPLE.get(kind)
     if simple is not None:
@@ -220,11 +220,12 @@ def _pack(value: Any, place: str, classes: Mapping[str, type]) -> Any:
 
 
 def _pack_dict(value: dict[Any, Any], place: str, classes: Mapping[str, type]) -> Any:
-    if _TAG not in value and all(type(key) is str for key in value):
-        return {key: _pack(item, f"{place}[{key!r}]", classes) for key, item in list(value.items())}
+    entries = list(value.items())  # at once: a thread may go on to change it
+    if all(type(key) is str and key != _TAG for key, _ in entries):
+        return {key: _pack(item, f"{place}[{key!r}]", classes) for key, item in entries}
     pairs = [
         [_pack(key, f"{place} key", classes), _pack(item, f"{place}[{key!r}]", classes)]
-        for key, item in list(value.items())
+        for key, item in entries
     ]
     return {_TAG: "dict", "v": pairs}
 
