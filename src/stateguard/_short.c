@@ -3,11 +3,11 @@
  *
  * All of this is said in Python as well: scope.py, passing.py and asgi.py serve an installation without a compiled
  * part, and every request that is not as simple as most. It is said here because a server's caches have forgotten
- * us when the next request comes: a request of fifty microseconds waits for three of them until the same few steps
- * have been fetched again as bytecode, and for less than one until they have been as this.
+ * us when the next request comes. A scope cost a request 5 to 6 microseconds while the same few steps were fetched
+ * as bytecode each time, and costs 2.3 as this, where that was measured.
  *
  * A Way belongs to one middleware and holds all that is asked for; there is no other state, so that interpreters
- * do not meet here. Attributes of the guard's own objects are plain slots: reading one runs no Python.
+ * do not meet here. What is read of the guard's own objects are plain attributes: reading one runs no Python.
  */
 
 #define PY_SSIZE_T_CLEAN

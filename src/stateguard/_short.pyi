@@ -5,7 +5,6 @@ from contextvars import ContextVar
 from typing import Any, TypeVar, final
 
 T = TypeVar("T")
-S = TypeVar("S")
 
 class ScopeFields:
     _factory: Callable[[], Any]

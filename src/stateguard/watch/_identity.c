@@ -33,14 +33,18 @@ meet(PyObject *referent, void *arg)
     return 0;
 }
 
+/* Whether a tuple and a list are given; then `place` is where the list begins. */
 static int
-two_arguments(const char *name, Py_ssize_t given, int right)
+begins(const char *name, PyObject *const *args, Py_ssize_t n, Place *place)
 {
-    if (given == 2 && right) {
-        return 1;
+    if (n != 2 || !PyTuple_Check(args[0]) || !PyList_Check(args[1])) {
+        PyErr_Format(PyExc_TypeError, "%s() takes a tuple and a list", name);
+        return 0;
     }
-    PyErr_Format(PyExc_TypeError, "%s() takes a tuple and a list", name);
-    return 0;
+    place->next = ((PyListObject *)args[1])->ob_item;
+    place->end = place->next + PyList_GET_SIZE(args[1]);
+    place->differs = 0;
+    return 1;
 }
 
 PyDoc_STRVAR(same_referents_doc,
@@ -50,11 +54,10 @@ PyDoc_STRVAR(same_referents_doc,
 static PyObject *
 same_referents(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
 {
-    if (!two_arguments("same_referents", n, n == 2 && PyTuple_Check(args[0]) && PyList_Check(args[1]))) {
+    Place place;
+    if (!begins("same_referents", args, n, &place)) {
         return NULL;
     }
-    PyObject *const *before = ((PyListObject *)args[1])->ob_item;
-    Place place = {before, before + PyList_GET_SIZE(args[1]), 0};
     Py_ssize_t nodes = PyTuple_GET_SIZE(args[0]);
     for (Py_ssize_t i = 0; i < nodes; i++) {
         PyObject *node = PyTuple_GET_ITEM(args[0], i);
@@ -67,7 +70,7 @@ same_referents(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
             }
         }
     }
-    return PyBool_FromLong(!place.differs && place.next == place.end);
+    return PyBool_FromLong(place.next == place.end);
 }
 
 PyDoc_STRVAR(same_keys_doc,
@@ -77,11 +80,10 @@ PyDoc_STRVAR(same_keys_doc,
 static PyObject *
 same_keys(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
 {
-    if (!two_arguments("same_keys", n, n == 2 && PyTuple_Check(args[0]) && PyList_Check(args[1]))) {
+    Place place;
+    if (!begins("same_keys", args, n, &place)) {
         return NULL;
     }
-    PyObject *const *before = ((PyListObject *)args[1])->ob_item;
-    Place place = {before, before + PyList_GET_SIZE(args[1]), 0};
     Py_ssize_t dicts = PyTuple_GET_SIZE(args[0]);
     for (Py_ssize_t i = 0; i < dicts; i++) {
         PyObject *dict = PyTuple_GET_ITEM(args[0], i);
