@@ -10,33 +10,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stateguard.prices import Prices
 
 Usage = Mapping[str, Any] | object
 """The ``usage`` of an ``anthropic`` response, or a mapping with the same names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """What a million tokens cost, in whatever currency you count.
-
-    Prices change and differ per model and contract, so none are built in. Strings and ``Decimal`` keep sums
-    exact: ``Prices(input="3", output="15", cache_write="3.75", cache_read="0.30")``.
-    """
-
-    input: Decimal | str | int | float
-    output: Decimal | str | int | float
-    cache_write: Decimal | str | int | float = 0
-    cache_read: Decimal | str | int | float = 0
-
-    def cost(self, tokens: TokenUsage) -> Decimal:
-        """What ``tokens`` cost at these prices."""
-        return (
-            _decimal(self.input) * tokens.input
-            + _decimal(self.output) * tokens.output
-            + _decimal(self.cache_write) * tokens.cache_write
-            + _decimal(self.cache_read) * tokens.cache_read
-        ).scaleb(-6)
 
 
 @dataclass(slots=True)
@@ -139,8 +119,3 @@ def _plain(content: Any) -> Any:
     if dump is not None and not isinstance(content, type):
         return dump(mode="json", exclude_unset=True)
     return content
-
-
-def _decimal(price: Decimal | str | int | float) -> Decimal:
-    # A float price means what its shortest text says: 0.1 is a tenth, not 0.1000000000000000055.
-    return Decimal(str(price)) if isinstance(price, float) else Decimal(price)

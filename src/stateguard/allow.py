@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stateguard.errors import ConfigError
@@ -14,20 +13,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-_MARK = re.compile("#(?![0-9a-f]{6}>)")
+_MARK = "#(?![0-9a-f]{6}>)"
 """Begins the reason. Not so the ``#`` of a key that a report shows as a hash: ``[<str #8b1a9f>]``."""
 
 
-@dataclass(slots=True)
 class Allowance:
     """One entry of ``allow``: ``"myapp.cache:*  # bounded memo cache"``."""
 
-    text: str
-    reason: str
-    matches: Callable[[str], bool] = field(repr=False)
-    preset: bool = False
-    """Whether it comes from a preset: of those, nobody is told that they match nothing."""
-    hits: int = 0
+    __slots__ = ("hits", "matches", "preset", "reason", "text")
+
+    def __init__(self, text: str, reason: str, matches: Callable[[str], bool], preset: bool = False) -> None:
+        self.text = text
+        self.reason = reason
+        self.matches = matches
+        self.preset = preset
+        """Whether it comes from a preset: of those, nobody is told that they match nothing."""
+        self.hits = 0
 
 
 class AllowList:
@@ -54,7 +55,7 @@ class AllowList:
 
 
 def _parse(entry: str, preset: bool) -> Allowance:
-    path, *reasons = _MARK.split(entry, maxsplit=1)
+    path, *reasons = re.split(_MARK, entry, maxsplit=1)
     path = path.strip()
     if not path:
         raise ConfigError(f"allow entry {entry!r} names no path; write 'myapp.module:NAME  # reason'")

@@ -22,7 +22,6 @@ from stateguard.attribution.request import GuardedRequest, current
 from stateguard.attribution.steps import awaited, drive
 from stateguard.attribution.unseen import RUNNING
 from stateguard.baseline import AT_START_UP
-from stateguard.config import Options
 from stateguard.errors import ConfigError
 from stateguard.guard import Guard
 from stateguard.leak import PATH_LENGTH, SUSPECTS, RequestInfo
@@ -35,6 +34,7 @@ from stateguard.short import Way
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
+    from stateguard.options import Options
     from stateguard.sessions.base import SessionStore
     from stateguard.sessions.binding import OnStoreError
     from stateguard.sessions.identity import Request

@@ -38,6 +38,17 @@ REVIEW = 50_000_000
 """Nanoseconds between two looks at how busy the process is."""
 
 
+def _load() -> None:
+    """Import what is needed from now on, and not by a guard that is off or gives sessions only.
+
+    Now, and not with the first leak: no lock is held, under which nothing of the application's may run, such
+    as its import hooks; and until then the files may have been replaced by those of another version.
+    """
+    import concurrent.futures.thread  # noqa: F401
+
+    import stateguard.report.text  # noqa: F401
+
+
 class Portions:
     """Calls ``portion(until)`` until it says that all is done or that the walk is off.
 
@@ -138,6 +149,7 @@ class Baseline:
         if watcher is None:
             return
         self.stop()
+        _load()
         with engine.turn.lock:
             complete = False
             started = perf_counter_ns()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from stateguard.errors import ConfigError
 from stateguard.leak import SEVERITIES, Severity
 from stateguard.warmup import parse_warm_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from stateguard.leak import Leak
     from stateguard.report.sink import Sink
@@ -45,29 +45,6 @@ class Config:
     sinks: tuple[Sink, ...] = ()
     warm_up: int | str = 0
     rate_limit: int = 60
-
-
-class Options(TypedDict, total=False):
-    """The options of :class:`stateguard.Guard` and of both middlewares, as keywords."""
-
-    watch: Sequence[str] | None
-    on_leak: Action | Callable[[Leak], object]
-    mode: Mode
-    allow: Sequence[str]
-    threshold: Severity
-    locate: Locate
-    scope: Carrier
-    session_factory: Callable[[], Any] | None
-    process: bool
-    show_values: bool
-    keep: int
-    budget: float
-    max_pause: float
-    surfaces: Mapping[str, tuple[str, ...]] | None
-    report_to: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
-    sinks: Sequence[Sink]
-    warm_up: int | str
-    rate_limit: int
 
 
 _WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}

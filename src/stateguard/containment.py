@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -38,20 +38,22 @@ _HASHABLE = frozenset(map(id, (str, bytes, int, float, bool, type(None))))
 """Types whose hashing and comparing is nobody's code. By identity: a metaclass may define ``__eq__``."""
 
 
-@dataclass(slots=True)
 class _Part:
     """One place that a request has written to: an entry of a mapping, or the whole content of a node."""
 
-    node: Any
-    owner: Any
-    """The class whose dictionary the node is, else ``None``."""
-    key: Any
-    kind: Kind
-    before: Any
-    after: Any
-    leaks: list[Leak] = field(default_factory=list)
-    spoiled: str = ""
-    """Why it cannot be put back."""
+    __slots__ = ("after", "before", "key", "kind", "leaks", "node", "owner", "spoiled")
+
+    def __init__(self, node: Any, owner: Any, key: Any, kind: Kind, spoiled: str = "") -> None:
+        self.node = node
+        self.owner = owner
+        """The class whose dictionary the node is, else ``None``."""
+        self.key = key
+        self.kind = kind
+        self.before: Any = None
+        self.after: Any = None
+        self.leaks: list[Leak] = []
+        self.spoiled = spoiled
+        """Why it cannot be put back."""
 
 
 class Containment:
@@ -114,10 +116,10 @@ class Containment:
     def _part(self, seen: Seen) -> _Part:
         difference, key = seen.difference, _mark(seen)[1]
         if difference is None:
-            return _Part(seen.node, None, key, Kind.LEAF, None, None, spoiled="it is no plain container")
+            return _Part(seen.node, None, key, Kind.LEAF, spoiled="it is no plain container")
         kind, node = difference.info.kind, difference.node
         owner = self._watcher.paths.parent(node) if kind is Kind.DICT else None
-        part = _Part(node, owner if is_a(owner, type) else None, key, kind, None, None)
+        part = _Part(node, owner if is_a(owner, type) else None, key, kind)
         part.spoiled = _obstacle(part)
         part.before = self._state(seen, difference.before, key)
         part.after = self._state(seen, difference.after, key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 HIDDEN = "<redacted>"
 """Stands for a credential."""
@@ -27,9 +28,9 @@ _WORDS = frozenset(
     {"auth", "pwd", "pin", "otp", "cvv", "ssn", "sid", "session_id", "sessionid", "jwt", "bearer"}
 )
 
-_PART = re.compile(r"[A-Za-z0-9_-]+")
+_PART = r"[A-Za-z0-9_-]+"
 
-_FORM = re.compile(
+_FORM = (
     r"(?i:\b(?:bearer|basic|token)\s+[A-Za-z0-9+/=_.~-]{8,})"  # as in an Authorization header
     r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"  # JSON web token
     r"|\b(?:sk|pk|rk)[-_][A-Za-z0-9_-]{16,}"  # OpenAI, Anthropic, Stripe
@@ -58,13 +59,18 @@ def is_secret_name(name: object) -> bool:
 
 def names_a_secret(path: str) -> bool:
     """Whether a part of a path, such as ``app.CLIENT.headers['Authorization']``, is such a name."""
-    return any(map(is_secret_name, _PART.findall(path)))
+    return any(map(is_secret_name, re.findall(_PART, path)))
+
+
+@cache
+def _form() -> re.Pattern[str]:
+    return re.compile(_FORM)  # not before there is something to show: it takes longer than all else in here
 
 
 def looks_like_credential(text: str | bytes) -> bool:
     """Whether a text has the form of a credential, or holds one."""
     start = text[:EXAMINED]
-    return _FORM.search(start.decode("latin-1") if isinstance(start, bytes) else start) is not None
+    return _form().search(start.decode("latin-1") if isinstance(start, bytes) else start) is not None
 
 
 def without(text: str, credentials: frozenset[str]) -> str:

@@ -18,7 +18,6 @@ from stateguard.attribution.ledger import Ledger
 from stateguard.attribution.request import GuardedRequest
 from stateguard.attribution.unseen import Unseen
 from stateguard.baseline import AT_ONCE, Baseline
-from stateguard.containment import Containment
 from stateguard.handling import handling
 from stateguard.interrupted import raised_by_signal_handler
 from stateguard.leak import SUSPECTS
@@ -28,7 +27,7 @@ from stateguard.passing import Passing
 from stateguard.reporter import Reporter, say
 from stateguard.settling import Settling, nowhere
 from stateguard.slices import Slices
-from stateguard.stats import Stats, Tally
+from stateguard.tally import Tally
 from stateguard.thread_locals import ThreadLocals
 from stateguard.turn import Turn
 from stateguard.warmup import WarmUp, parse_warm_up
@@ -39,8 +38,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from stateguard.config import Config
+    from stateguard.containment import Containment
     from stateguard.passing import PassingScope
     from stateguard.report.sink import Sink
+    from stateguard.stats import Stats
     from stateguard.verdict import Judge
 
 logger = logging.getLogger("stateguard")
@@ -87,9 +88,11 @@ class Engine:
         self.finder = Finder(config.locate, self.ledger, self._look_at_line, share, config.budget >= 1)
         self.ledger.hear(self.finder.heard)
         self.tally = Tally()
-        self.containment = (
-            Containment(self.watcher, config.threshold) if config.on_leak == "restore" else None
-        )
+        self.containment: Containment | None = None
+        if config.on_leak == "restore":
+            from stateguard.containment import Containment  # here: only those need it
+
+            self.containment = Containment(self.watcher, config.threshold)
         self.warm_up = WarmUp(*parse_warm_up(config.warm_up))
         self.settling = Settling(self, judge(self.watcher))
         self.turn = Turn()

@@ -16,17 +16,14 @@ from stateguard.aside import allowed_to_block
 from stateguard.attribution.finder import Finder
 from stateguard.attribution.request import GuardedRequest, current, in_a_task
 from stateguard.attribution.steps import drive
-from stateguard.config import Config, Options, load_config
+from stateguard.config import Config, load_config
 from stateguard.engine import Engine
 from stateguard.errors import ConfigError, SharedStateMutated
 from stateguard.leak import RequestInfo
 from stateguard.rating import Rater
-from stateguard.report.destinations import open_sinks
-from stateguard.report.sink import TakesFigures
-from stateguard.report.text import render_leak, render_summary
 from stateguard.request_data import RequestData
 from stateguard.scope import Scope, current_scope, prepare
-from stateguard.stats import Stats, figures_of
+from stateguard.tally import figures_of
 from stateguard.verdict import Judge
 from stateguard.watch.watcher import Watcher
 
@@ -34,9 +31,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from stateguard.leak import Leak
+    from stateguard.options import Options
+    from stateguard.report.sink import Sink
     from stateguard.sessions.base import SessionStore
     from stateguard.sessions.binding import OnStoreError, SessionBinding
     from stateguard.sessions.identity import Request
+    from stateguard.stats import Stats
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -85,16 +85,26 @@ class Guard:
         self._allow = AllowList(self.config.allow)
         self.engine: Engine | None = None
         if self.mode == "on":
-            sinks = list(self.config.sinks)
-            sinks += open_sinks(self.config.report_to)
+            sinks = self._sinks()
             self.engine = Engine(self.config, self._make_judge, sinks)
             self.engine.allowances = self._allow.hits
-            for sink in sinks:
-                if isinstance(sink, TakesFigures):
-                    sink.watch_figures(figures_of(self.engine))
+            if sinks:
+                from stateguard.report.sink import TakesFigures
+
+                for sink in sinks:
+                    if isinstance(sink, TakesFigures):
+                        sink.watch_figures(figures_of(self.engine))
             # Called for every step of every request: without a detour.
             self.begin, self.end = self.engine.begin, self.engine.end
         lifetime.begin(self)
+
+    def _sinks(self) -> list[Sink]:
+        sinks = list(self.config.sinks)
+        if self.config.report_to:
+            from stateguard.report.destinations import open_sinks  # here: only those need it
+
+            sinks += open_sinks(self.config.report_to)
+        return sinks
 
     def _make_judge(self, watcher: Watcher) -> Judge:
         return Judge(watcher, self._allow, Rater(watcher))
@@ -119,10 +129,14 @@ class Guard:
     @property
     def stats(self) -> Stats:
         """What the guard costs, and how far behind it is: the figures of this process."""
+        from stateguard.stats import Stats
+
         return self.engine.stats() if self.engine else Stats()
 
     def summary(self) -> str:
         """A table of the distinct leaks, worst first, each with how often it was seen."""
+        from stateguard.report.text import render_summary
+
         counts, latest = self.counts, self.engine.reporter.latest if self.engine else {}
         return render_summary((leak, counts[key]) for key, leak in list(latest.items()) if key in counts)
 
@@ -385,6 +399,8 @@ class Guard:
         """What to raise for ``request`` now, if its leaks call for it; each is handed out once."""
         if not request.violations:
             return None
+        from stateguard.report.text import render_leak  # loaded when the baseline was taken
+
         leaks, request.violations = list(request.violations), ()
         return SharedStateMutated("\n\n".join(map(render_leak, leaks)), leaks)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,5 +16,8 @@ def raised_by_signal_handler(error: BaseException) -> bool:
     while trace is not None:
         raised_in.add(trace.tb_frame.f_code)
         trace = trace.tb_next
+    signal = sys.modules.get("signal")
+    if signal is None:
+        return False  # nobody has set a handler
     handlers = map(signal.getsignal, signal.valid_signals())
     return any(getattr(handler, "__code__", None) in raised_in for handler in handlers if callable(handler))

@@ -59,7 +59,7 @@ Mark = tuple[str, "weakref.ref[Any] | None"]
 
 _CLOCKS = frozenset({"datetime.datetime", "datetime.date", "datetime.timedelta"})
 
-_GENERATED = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_-]{20,}\Z|[0-9a-fA-F]{16,}\Z")
+_GENERATED = r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_-]{20,}\Z|[0-9a-fA-F]{16,}\Z"
 
 
 def _is_generated(key: Any) -> bool:
@@ -68,7 +68,7 @@ def _is_generated(key: Any) -> bool:
         key = key.decode("latin-1")
     if type(key) is not str:
         return _full_name(type(key)) == "uuid.UUID"
-    return _GENERATED.match(key) is not None
+    return re.match(_GENERATED, key) is not None
 
 
 def _is_counter(old: Any, new: Any) -> bool:

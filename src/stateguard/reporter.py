@@ -13,8 +13,6 @@ from stateguard.leak import at_least
 from stateguard.messages import see
 from stateguard.report.aftermath import Aftermath
 from stateguard.report.rate import RateLimit
-from stateguard.report.sink import TakesAllowances
-from stateguard.report.text import aftermath, counted, fields, render_leak
 from stateguard.report.thinning import Thinning
 
 if TYPE_CHECKING:
@@ -186,8 +184,12 @@ class Reporter:
                 )  # fmt: skip
         except Exception:
             self._complain("saying what is left to say")
+        if not (allowances and self._sinks):
+            return
+        from stateguard.report.sink import TakesAllowances
+
         for sink in self._sinks:
-            if allowances and isinstance(sink, TakesAllowances):
+            if isinstance(sink, TakesAllowances):
                 try:
                     sink.allowances(allowances)
                 except Exception:
@@ -211,6 +213,9 @@ class Reporter:
             if n == 1 and alarming:
                 action(leak)
         elif logger.isEnabledFor(level) and self._limits[0 if alarming else 1].allows():
+            # Loaded when the baseline was taken.
+            from stateguard.report.text import aftermath, counted, fields, render_leak
+
             text = aftermath(leak) if n == AGAIN else counted(leak, n) if n > 1 else render_leak(leak)
             logger.log(level, "%s", text, extra=fields(leak))
 

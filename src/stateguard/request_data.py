@@ -17,7 +17,7 @@ from stateguard.credentials import is_secret_name
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_WORD = re.compile("[a-z_]+|[A-Z_]+")
+_WORD = "[a-z_]+|[A-Z_]+"
 
 BODY = 1 << 16
 """Bytes of the body that are kept while the request lasts."""
@@ -154,7 +154,7 @@ class RequestData:
         if len(key) < SHORTEST:
             return False
         # A part of what was sent may be a key; a plain word may be in any text.
-        part = not _WORD.fullmatch(key)
+        part = not re.fullmatch(_WORD, key)
         return any(token in key or (part and key in token) for token in self.tokens())
 
     def _segments(self) -> list[str]:

@@ -10,30 +10,29 @@ being sure to give it back, so that an exception which a signal handler raises c
 
 from __future__ import annotations
 
+import os.path
 import re
 import sys
 import threading
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from types import FrameType
+    from typing import Protocol
 
-_OWNER = re.compile(r"owner=(\d+)")
+    class Queue(Protocol):
+        """Keeps note of the threads that wait."""
 
-_PACKAGE = str(Path(__file__).parent)
+        def begin(self) -> None:
+            """This thread waits from here on."""
+            ...
+
+        def give_up(self) -> None:
+            """This thread waits no more, and it has not been its turn."""
+            ...
 
 
-class Queue(Protocol):
-    """Keeps note of the threads that wait."""
-
-    def begin(self) -> None:
-        """This thread waits from here on."""
-        ...
-
-    def give_up(self) -> None:
-        """This thread waits no more, and it has not been its turn."""
-        ...
+_PACKAGE = os.path.dirname(__file__)
 
 
 class Turn:
@@ -64,7 +63,7 @@ class Turn:
             queue.give_up()
             raise
         queue.give_up()
-        owner = _OWNER.search(repr(lock))  # the only place that tells
+        owner = re.search(r"owner=(\d+)", repr(lock))  # the only place that tells
         if owner and lock is self.lock and not _runs_our_code(sys._current_frames().get(int(owner[1]))):
             self.lock = threading.RLock()
         return None

@@ -19,7 +19,6 @@ from time import time
 from typing import TYPE_CHECKING, Any, Unpack
 
 from stateguard.attribution.request import GuardedRequest, current
-from stateguard.config import Options
 from stateguard.errors import ConfigError
 from stateguard.guard import Guard
 from stateguard.leak import PATH_LENGTH, RequestInfo
@@ -32,6 +31,7 @@ from stateguard.wsgi_stretches import PassingStretch, ScopeStretch, Stretch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from stateguard.options import Options
     from stateguard.sessions.base import SessionStore
     from stateguard.sessions.binding import OnStoreError
     from stateguard.sessions.identity import Request

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from stateguard.attribution.choose import choose_tracer
 from stateguard.attribution.lines import (
-    LineTracer,
     Position,
     caller,
     describe,
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
 
     from stateguard.attribution.ledger import Ledger
+    from stateguard.attribution.lines import LineTracer
     from stateguard.config import Locate
     from stateguard.leak import Location
 

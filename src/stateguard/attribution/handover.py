@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from stateguard.attribution.request import GuardedRequest, current
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import ThreadPoolExecutor
 
 _MARK = "_stateguard_original"
 
@@ -122,6 +122,8 @@ def _wrap_run_sync(original: Any) -> Any:
 
 
 _POINTS = (
+    ("threading", "Thread", "start", _wrap_start),
+    ("concurrent.futures.thread", "ThreadPoolExecutor", "submit", _wrap_submit),
     ("anyio._backends._asyncio", "AsyncIOBackend", "run_sync_in_worker_thread", _wrap_backend),
     ("trio.to_thread", None, "run_sync", _wrap_run_sync),
     ("anyio._backends._trio", None, "run_sync", _wrap_run_sync),
@@ -132,9 +134,6 @@ _loaded: set[str] = set()
 
 def follow_threads() -> None:
     """Follow work into threads; cheap to call again, which takes in what has been imported since."""
-    if not _undo:
-        _replace(ThreadPoolExecutor, "submit", _wrap_submit)
-        _replace(threading.Thread, "start", _wrap_start)
     for module, owner, name, make in _POINTS:
         if module in _loaded or module not in sys.modules:
             continue

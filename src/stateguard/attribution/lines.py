@@ -10,7 +10,7 @@ from __future__ import annotations
 import dis
 import linecache
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stateguard.aside import allowed_to_block
 from stateguard.attribution.through import written_through
@@ -19,6 +19,53 @@ from stateguard.leak import Frame, Location
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, FrameType
+    from typing import Protocol
+
+    class LineListener(Protocol):
+        """What a tracer reports to: one guard."""
+
+        def traces(self, code: CodeType) -> bool:
+            """Whether the guard wants to hear of this code."""
+            ...
+
+        def here(self) -> bool:
+            """Whether a stretch of the guard's is under way on this thread."""
+            ...
+
+        def line_event(self, frame: FrameType, line: int | None) -> None:
+            """``frame`` begins ``line``, or is about to leave (``None``)."""
+            ...
+
+    class LineTracer(Protocol):
+        """One way of hearing of lines. Listeners come and go; with the last one gone, no trace is left."""
+
+        name: str
+        everywhere: bool
+        """Whether it reports watched code on all threads, not only inside stretches."""
+
+        def unavailable(self) -> str | None:
+            """Why this tracer cannot be used now, in words; ``None`` if it can."""
+            ...
+
+        def add(self, listener: LineListener) -> None:
+            """Report to ``listener`` from now on."""
+            ...
+
+        def remove(self, listener: LineListener) -> None:
+            """Report to ``listener`` no more."""
+            ...
+
+        def enter(self) -> None:
+            """A stretch begins on this thread."""
+            ...
+
+        def leave(self) -> None:
+            """The stretch on this thread ends."""
+            ...
+
+        def follow(self, frame: FrameType) -> bool:
+            """Whether the lines of a frame are reported that may have begun before anybody listened."""
+            ...
 
 
 class Position(NamedTuple):
@@ -27,54 +74,6 @@ class Position(NamedTuple):
     code: CodeType
     line: int
     after: int = 0
-
-
-class LineListener(Protocol):
-    """What a tracer reports to: one guard."""
-
-    def traces(self, code: CodeType) -> bool:
-        """Whether the guard wants to hear of this code."""
-        ...
-
-    def here(self) -> bool:
-        """Whether a stretch of the guard's is under way on this thread."""
-        ...
-
-    def line_event(self, frame: FrameType, line: int | None) -> None:
-        """``frame`` begins ``line``, or is about to leave (``None``)."""
-        ...
-
-
-class LineTracer(Protocol):
-    """One way of hearing of lines. Listeners come and go; with the last one gone, no trace is left."""
-
-    name: str
-    everywhere: bool
-    """Whether it reports watched code on all threads, not only inside stretches."""
-
-    def unavailable(self) -> str | None:
-        """Why this tracer cannot be used now, in words; ``None`` if it can."""
-        ...
-
-    def add(self, listener: LineListener) -> None:
-        """Report to ``listener`` from now on."""
-        ...
-
-    def remove(self, listener: LineListener) -> None:
-        """Report to ``listener`` no more."""
-        ...
-
-    def enter(self) -> None:
-        """A stretch begins on this thread."""
-        ...
-
-    def leave(self) -> None:
-        """The stretch on this thread ends."""
-        ...
-
-    def follow(self, frame: FrameType) -> bool:
-        """Whether the lines of a frame are reported that may have begun before anybody listened."""
-        ...
 
 
 _HARMLESS = frozenset(

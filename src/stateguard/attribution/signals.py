@@ -7,7 +7,7 @@ by one of these names may have been the handler's doing.
 from __future__ import annotations
 
 import re
-import signal
+import sys
 import threading
 from functools import partial
 from types import CodeType, FunctionType, MethodType
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FUNCTIONS = 50
 """Functions that are followed from a handler by the global names it mentions."""
 
-_WORD = re.compile(r"[^\W\d]\w*")
+_WORD = r"[^\W\d]\w*"
 
 
 def may_have_written(path: str, watched: Callable[[object], bool]) -> bool:
@@ -30,10 +30,13 @@ def may_have_written(path: str, watched: Callable[[object], bool]) -> bool:
         if watched(handler.__globals__.get("__name__")):
             mentioned |= _mentions(handler)
     # The module's own name is nothing that its code mentions.
-    return not mentioned.isdisjoint(_WORD.findall(path))
+    return not mentioned.isdisjoint(re.findall(_WORD, path))
 
 
 def _handlers() -> list[Any]:
+    signal = sys.modules.get("signal")
+    if signal is None:
+        return []  # nobody has set one
     return [signal.getsignal(number) for number in signal.valid_signals()]
 
 

@@ -16,7 +16,7 @@ from stateguard.guard import Guard
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stateguard.config import Options
+    from stateguard.options import Options
 
     Handler = Callable[[Any, Any], Any]
 

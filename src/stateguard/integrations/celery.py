@@ -21,7 +21,7 @@ from stateguard.guard import Guard
 if TYPE_CHECKING:
     from celery import Celery
 
-    from stateguard.config import Options
+    from stateguard.options import Options
 
 
 class GuardedTask(Task):

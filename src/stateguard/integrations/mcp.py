@@ -19,7 +19,7 @@ from stateguard.guard import Guard
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from stateguard.config import Options
+    from stateguard.options import Options
 
 METHODS = frozenset({"tools/call", "prompts/get", "resources/read", "completion/complete"})
 """Messages that run code of the application's."""

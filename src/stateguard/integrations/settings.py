@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, cast
 
-from stateguard.config import Options
 from stateguard.errors import ConfigError
+from stateguard.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

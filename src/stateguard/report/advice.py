@@ -15,12 +15,12 @@ _EMPTY = {"dict": "{}", "set": "set()", "deque": "deque()", "OrderedDict": "Orde
 _CONTENT_KINDS = frozenset(
     {"appended", "inserted", "removed", "cleared", "added", "replaced", "reordered"},
 )
-_CLIENT = re.compile(r"\._?(custom_)?(headers|addheaders|cookies|auth|params|query|api_key|auth_token)\b")
+_CLIENT = r"\._?(custom_)?(headers|addheaders|cookies|auth|params|query|api_key|auth_token)\b"
 _CREDENTIALS = frozenset({"api_key", "auth_token"})
-_CLASS = re.compile(r"\.[A-Z][A-Z0-9]*[a-z]\w*\.\w+\Z")
-_CLOSURE = re.compile(r"\(nonlocal (\w+)\)")
+_CLASS = r"\.[A-Z][A-Z0-9]*[a-z]\w*\.\w+\Z"
+_CLOSURE = r"\(nonlocal (\w+)\)"
 _SETTINGS = ("os.", "sys.", "logging.", "warnings.", "locale.", "signal.")
-_CODE = re.compile(r"(\A|new: )(function|method|class) ")
+_CODE = r"(\A|new: )(function|method|class) "
 
 
 def advise(path: str, root: str, kind: str, before: str, after: str = "", holder: str = "") -> str:
@@ -49,7 +49,7 @@ def _for_place(path: str, root: str, kind: str, before: str, holder: str) -> str
         )
     if "(cached result)" in path:
         return "every caller gets the same cached object: return a tuple, or a copy, from the cached function"
-    closure = _CLOSURE.search(path)
+    closure = re.search(_CLOSURE, path)
     if closure is not None:
         return (
             f"the closure is made once, so `{closure[1]}` is one for every caller: keep it in `session()`, "
@@ -62,7 +62,7 @@ def _for_place(path: str, root: str, kind: str, before: str, holder: str) -> str
     of_client = path.removeprefix(root)
     if not of_client and (kind.startswith("attribute") or name in _CREDENTIALS):
         of_client = f".{name}"
-    if _CLIENT.search(of_client):
+    if re.search(_CLIENT, of_client):
         return (
             "a client's own headers and credentials go out with everybody's calls: pass them with the call "
             "(`headers=`, `extra_headers=`, `auth=`), or make a client per request"
@@ -79,7 +79,8 @@ def _for_value(path: str, root: str, kind: str, before: str, after: str, holder:
         )
     if holder in {"generator", "async_generator"}:
         return "a generator keeps its local variables between calls: make one per request"
-    if _CODE.search(after) or (_CODE.search(before) and kind in ("rebound", "attribute set", "replaced")):
+    replaced = kind in ("rebound", "attribute set", "replaced")
+    if re.search(_CODE, after) or (replaced and re.search(_CODE, before)):
         return (
             "code put here runs for everybody: do it once, at start-up, and hand it what differs as an "
             "argument or through `session()`"
@@ -95,16 +96,16 @@ def _for_value(path: str, root: str, kind: str, before: str, after: str, holder:
     container = before.partition(" of ")[0]
     if path == root and kind in _CONTENT_KINDS and container in _CONTAINERS:
         per_request = f"make it per request: `{name} = scoped({_factory(container)})`"
-        if _CLASS.search(root):
+        if re.search(_CLASS, root):
             own = f"set `self.{name} = ...` in `__init__`"
             return f"all instances share a class attribute: {own}, or {per_request}"
         return f"{per_request}, or keep it in `session()`"
-    if path != root and _CLASS.search(root):
+    if path != root and re.search(_CLASS, root):
         return (
             "what a class holds is one for everybody: keep it on `self`, in `session()`, or in a RequestVar"
         )
     if "()" in path or kind.startswith("attribute"):
-        if path == root and _CLASS.search(root):
+        if path == root and re.search(_CLASS, root):
             return (
                 "all instances share a class attribute: keep it on `self`, in `session()`, or in a RequestVar"
             )

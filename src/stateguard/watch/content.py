@@ -14,7 +14,6 @@ import sys
 import types
 from array import array
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stateguard.watch.compare import between, identical
@@ -62,7 +61,6 @@ def settled(read: Callable[[], T]) -> T:
     raise Unsettled
 
 
-@dataclass(slots=True)
 class Content:
     """What a node held at one instant.
 
@@ -71,14 +69,26 @@ class Content:
     snapshot need not store them twice.
     """
 
-    values: list[Any]
-    keys: list[Any] | None = None
-    own: dict[str, Any] | None = None
-    slots: dict[str, Any] | None = None
-    plain: bool = False
-    fingerprint: Any = None
-    gap: int = 0
-    """Elements left out of the middle of ``values`` and ``keys``: they are as they were."""
+    __slots__ = ("fingerprint", "gap", "keys", "own", "plain", "slots", "values")
+
+    def __init__(
+        self,
+        values: list[Any],
+        keys: list[Any] | None = None,
+        own: dict[str, Any] | None = None,
+        slots: dict[str, Any] | None = None,
+        plain: bool = False,
+        fingerprint: Any = None,
+        gap: int = 0,
+    ) -> None:
+        self.values = values
+        self.keys = keys
+        self.own = own
+        self.slots = slots
+        self.plain = plain
+        self.fingerprint = fingerprint
+        self.gap = gap
+        """Elements left out of the middle of ``values`` and ``keys``: they are as they were."""
 
     def part(self, start: int, end: int) -> Content:
         """The same with these of its elements, or entries, only."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import types
 import weakref
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.compare import common_prefix, common_suffix, identical, is_subsequence
@@ -34,23 +33,52 @@ SHIFTS = 8
 ABSENT = "absent"
 
 
-@dataclass(slots=True)
 class RawChange:
     """A change while its objects are still at hand; the guard turns it into a plain record."""
 
-    suffix: str
-    kind: str
-    before: str
-    after: str
-    before_hash: str = ""
-    after_hash: str = ""
-    old: Any = None
-    new: Any = None
-    key: Any = None
-    came: list[Any] = field(default_factory=list)
-    went: list[Any] = field(default_factory=list)
-    entry: bool = False
-    """One entry of a mapping (``key`` says which), or one attribute."""
+    __slots__ = (
+        "after",
+        "after_hash",
+        "before",
+        "before_hash",
+        "came",
+        "entry",
+        "key",
+        "kind",
+        "new",
+        "old",
+        "suffix",
+        "went",
+    )
+
+    def __init__(
+        self,
+        suffix: str,
+        kind: str,
+        before: str,
+        after: str,
+        before_hash: str = "",
+        after_hash: str = "",
+        old: Any = None,
+        new: Any = None,
+        key: Any = None,
+        came: list[Any] | None = None,
+        went: list[Any] | None = None,
+        entry: bool = False,
+    ) -> None:
+        self.suffix = suffix
+        self.kind = kind
+        self.before = before
+        self.after = after
+        self.before_hash = before_hash
+        self.after_hash = after_hash
+        self.old = old
+        self.new = new
+        self.key = key
+        self.came: list[Any] = [] if came is None else came
+        self.went: list[Any] = [] if went is None else went
+        self.entry = entry
+        """One entry of a mapping (``key`` says which), or one attribute."""
 
 
 _ATOMS = frozenset(map(id, (str, bytes, int, float, bool)))

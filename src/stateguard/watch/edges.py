@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import types
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.content import Content, cache_table, maker
@@ -13,12 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Anchor:
     """Where a path begins. ``namespace``: what hangs below is written ``.name``, not ``['name']``."""
 
-    label: str
-    namespace: bool = False
+    __slots__ = ("label", "namespace")
+
+    def __init__(self, label: str, namespace: bool = False) -> None:
+        self.label = label
+        self.namespace = namespace
 
 
 def is_dunder(name: object) -> bool:

@@ -6,9 +6,8 @@ again, new objects are walked, objects that nothing watched refers to any more a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stateguard.watch.block import LARGE, Block
 from stateguard.watch.compare import identical
@@ -21,23 +20,24 @@ from stateguard.watch.release import Release
 from stateguard.watch.rotation import Rotation
 from stateguard.watch.walk import STRIDE, Walk
 
-if TYPE_CHECKING:
-    pass
-
 HOT = 32_768
 """References of the nodes that have changed before, at most: they are compared at every look."""
 
 
-@dataclass(slots=True, eq=False)
 class Difference:
     """One node that is not as it was. Holds application objects: to be described and dropped at once."""
 
-    node: Any
-    info: TypeInfo
-    before: Content
-    after: Content
-    fresh: bool = False
-    """The node had not changed before, as far as anybody has seen."""
+    __slots__ = ("after", "before", "fresh", "info", "node")
+
+    def __init__(
+        self, node: Any, info: TypeInfo, before: Content, after: Content, fresh: bool = False
+    ) -> None:
+        self.node = node
+        self.info = info
+        self.before = before
+        self.after = after
+        self.fresh = fresh
+        """The node had not changed before, as far as anybody has seen."""
 
 
 class Graph(Nodes):

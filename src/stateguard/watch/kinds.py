@@ -15,7 +15,6 @@ import threading
 import types
 import weakref
 from array import array
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -114,19 +113,34 @@ def _slots(cls: type) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
     return tuple(found.items())
 
 
-@dataclass(frozen=True, slots=True)
 class TypeInfo:
-    """What is known of one type."""
+    """What is known of one type. Never changed."""
 
-    cls: type
-    kind: Kind
-    exact: bool = True
-    dict_of: Callable[[Any], dict[str, Any]] | None = None
-    slots: tuple[tuple[str, Callable[[Any], Any]], ...] = ()
-    only: Container[str] | None = None
-    """The attributes that are state, when the others are a library's own business."""
-    tender: bool = False
-    """Holding a reference changes what the application may do with it (``numpy.ndarray.resize``)."""
+    __slots__ = ("cls", "dict_of", "exact", "kind", "only", "slots", "tender")
+
+    def __init__(
+        self,
+        cls: type,
+        kind: Kind,
+        exact: bool = True,
+        dict_of: Callable[[Any], dict[str, Any]] | None = None,
+        slots: tuple[tuple[str, Callable[[Any], Any]], ...] = (),
+        only: Container[str] | None = None,
+        tender: bool = False,
+    ) -> None:
+        self.cls = cls
+        self.kind = kind
+        self.exact = exact
+        self.dict_of = dict_of
+        self.slots = slots
+        self.only = only
+        """The attributes that are state, when the others are a library's own business."""
+        self.tender = tender
+        """Holding a reference changes what the application may do with it (``numpy.ndarray.resize``)."""
+
+    def limited(self, only: Container[str]) -> TypeInfo:
+        """The same, with these attributes being state only."""
+        return TypeInfo(self.cls, self.kind, self.exact, self.dict_of, self.slots, only, self.tender)
 
 
 def _through(*named: Any) -> dict[type, Kind]:

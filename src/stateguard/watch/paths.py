@@ -23,13 +23,18 @@ if TYPE_CHECKING:
     from stateguard.watch.digest import Digester
     from stateguard.watch.kinds import TypeInfo
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}\Z")
-_TOKEN = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_-]{20,}\Z|[0-9a-fA-F]{16,}\Z")
+_NAME = r"[A-Za-z_][A-Za-z0-9_.-]{0,39}\Z"
+_TOKEN = r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_-]{20,}\Z|[0-9a-fA-F]{16,}\Z"
 
 DEPTH = 1000
 
 ENUM_MEMBER = "enum member"
 """Stands for the type of any member of an enumeration."""
+
+
+def _is_name(text: str) -> bool:
+    """Whether a key looks like a name in a program."""
+    return re.match(_NAME, text) is not None and re.match(_TOKEN, text) is None
 
 
 class Paths:
@@ -118,11 +123,11 @@ class Paths:
     def key(self, key: Any, depth: int = 4) -> str:
         """A mapping's key as it may be shown."""
         if type(key) is str:
-            if self._show or (_NAME.match(key) and not _TOKEN.match(key)):
+            if self._show or _is_name(key):
                 return repr(key[:60])
         elif type(key) is bytes:
             text = key.decode("latin-1")
-            if self._show or (_NAME.match(text) and not _TOKEN.match(text)):
+            if self._show or _is_name(text):
                 return repr(text[:60])
         elif (
             key is None or type(key) is bool or type(key) is float or (type(key) is int and abs(key) < 10**6)

@@ -6,9 +6,7 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
-import sysconfig
 import types
-from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
 from re import compile as compile_pattern
@@ -43,17 +41,21 @@ class Names:
 
 def glob_match(glob: str) -> Callable[[str], bool]:
     """A matcher for ``*`` and ``?``; brackets stand for themselves, as paths are full of them."""
+    if "*" not in glob and "?" not in glob:
+        return glob.__eq__
     match = compile_pattern(translate(glob.replace("[", "[[]"))).match
     return lambda text: match(text) is not None
 
 
-@dataclass(frozen=True, slots=True)
 class Pattern:
     """One entry of ``watch``."""
 
-    text: str
-    module: str
-    names: Names | None
+    __slots__ = ("module", "names", "text")
+
+    def __init__(self, text: str, module: str, names: Names | None) -> None:
+        self.text = text
+        self.module = module
+        self.names = names
 
     def matches(self, module: str) -> bool:
         """Whether the pattern means this module."""
@@ -205,6 +207,8 @@ def first_party(base: str | None = None) -> Callable[[str], bool]:
 
     Installed packages, the standard library and stateguard itself are not first-party.
     """
+    import sysconfig  # here: those who say what is theirs do not need it
+
     with allowed_to_block():
         root = os.path.realpath(base or os.getcwd()) + os.sep
         paths = sysconfig.get_paths()

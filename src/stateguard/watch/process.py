@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import locale
 import logging
 import os
-import signal
 import sys
 import warnings
-from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.edges import Anchor
@@ -43,17 +41,30 @@ def add_process_roots(graph: Graph) -> None:
         if isinstance(logger, logging.Logger) and not name.startswith("stateguard"):
             label = f"logging.getLogger({name!r})" if name else "logging.root"
             # The logger, not its dictionary: on CPython 3.13 only the logger itself refers to its attributes.
-            info = replace(graph.table.expanded(type(logger)), only=_LOGGER)
+            info = graph.table.expanded(type(logger)).limited(_LOGGER)
             graph.add_root(logger, Anchor(label), info, cold=True)
 
 
-_SIGNALS = sorted(map(int, signal.valid_signals() - {signal.SIGINT}))
-"""All but SIGINT: ``asyncio.run`` and ``trio.run`` set and restore its handler around each run."""
 # The C functions: the public ones turn every number into an enum member, ten times slower, and `os.getcwd` is
 # one of the calls that tools against blocking calls on an event loop replace.
 _getcwd: Callable[[], str] = getattr(sys.modules.get("posix"), "getcwd", os.getcwd)
-_getsignal: Callable[[int], Any] = getattr(sys.modules.get("_signal"), "getsignal", signal.getsignal)
-_setlocale: Callable[[int, None], str] = getattr(sys.modules.get("_locale"), "setlocale", locale.setlocale)
+
+
+def _in_c(name: str) -> Any:
+    """The part in C of a module of the standard library, which takes less to import; else the module."""
+    try:
+        return import_module(f"_{name}")
+    except ImportError:
+        return import_module(name)
+
+
+_signal = _in_c("signal")
+_getsignal: Callable[[int], Any] = _signal.getsignal
+_SIGNALS = sorted(map(int, _signal.valid_signals() - {_signal.SIGINT}))
+"""All but SIGINT: ``asyncio.run`` and ``trio.run`` set and restore its handler around each run."""
+
+_locale = _in_c("locale")
+_setlocale: Callable[[int, None], str] = _locale.setlocale
 
 
 def settings() -> dict[str, Any]:
@@ -63,7 +74,7 @@ def settings() -> dict[str, Any]:
         found["os.getcwd()"] = _getcwd()
     except OSError:
         found["os.getcwd()"] = None
-    found["locale.setlocale(locale.LC_ALL)"] = _setlocale(locale.LC_ALL, None)
+    found["locale.setlocale(locale.LC_ALL)"] = _setlocale(_locale.LC_ALL, None)
     for number, handler in zip(_SIGNALS, map(_getsignal, _SIGNALS), strict=True):
         if handler != 0 if type(handler) is int else handler is not None:
             found[f"signal.getsignal({number})"] = handler
