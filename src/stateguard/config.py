@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from stateguard.errors import ConfigError
 from stateguard.leak import SEVERITIES, Severity
+from stateguard.record import Record
 from stateguard.warmup import parse_warm_up
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ Action = Literal["log", "raise", "restore"]
 Carrier = Literal["contextvar", "thread-local"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Config(Record):
     """The options of a guard. All have defaults; see :class:`stateguard.Guard` for their meaning."""
 
     watch: tuple[str, ...] | None = None

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from hashlib import blake2s
 from typing import Any, Literal
 
+from stateguard.record import Record
+
 Confidence = Literal["exact", "suspected"]
 """``exact``: no other request can have done it. ``suspected``: it is one of :attr:`Leak.suspects`."""
 
@@ -33,8 +35,8 @@ def at_least(severity: Severity, threshold: Severity) -> bool:
     return SEVERITIES.index(severity) >= SEVERITIES.index(threshold)
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Frame(Record):
     """One line of code on a call stack."""
 
     file: str
@@ -46,8 +48,8 @@ class Frame:
         return f"{self.file}:{self.line} in {self.function}"
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Location(Record):
     """Where a write happened.
 
     ``file``, ``line`` and ``function`` name the application's line: when a library or a C function did the
@@ -66,8 +68,8 @@ class Location:
         return f"{self.file}:{self.line} in {self.function}"
 
 
-@dataclass(frozen=True, slots=True)
-class RequestInfo:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class RequestInfo(Record):
     """Which request: enough to find it in an access log, nothing of its content.
 
     ``id`` is the incoming ``X-Request-ID`` when there is a sane one, else generated. ``protocol`` is
@@ -86,27 +88,8 @@ class RequestInfo:
         return f"{self.method} {self.path} (request {self.id})".strip()
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One difference between two consecutive snapshots.
-
-    ``kind`` is one of ``appended``, ``inserted``, ``added``, ``removed``, ``cleared``, ``replaced``,
-    ``reordered``, ``rebound``, ``defined``, ``deleted``, ``attribute set``, ``attribute added``,
-    ``attribute deleted``, ``buffer changed``, ``left behind`` and ``setting changed``. ``before`` and
-    ``after`` are previews, redacted unless the guard shows values; the hashes are stable across processes.
-    """
-
-    path: str
-    kind: str
-    before: str
-    after: str
-    before_hash: str
-    after_hash: str
-    root: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Leak:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Leak(Record):
     """A change that a request made to shared state and that no exemption allows.
 
     ``request`` is ``None`` when code outside any request did it (a timer, a thread, a start-up task).

@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from stateguard.leak import at_least
 from stateguard.messages import see
@@ -40,13 +40,16 @@ def is_round(n: int) -> bool:
     return n == 1 or (n >= 10 and str(n).strip("0") == "1")
 
 
-class Notice(NamedTuple):
+class Notice:
     """Something to be said. ``news`` is the count that the log is to give, 0 if it is to be silent."""
 
-    leak: Leak
-    seen: int
-    news: int
-    for_sinks: bool
+    __slots__ = ("for_sinks", "leak", "news", "seen")
+
+    def __init__(self, leak: Leak, seen: int, news: int, for_sinks: bool) -> None:
+        self.leak = leak
+        self.seen = seen
+        self.news = news
+        self.for_sinks = for_sinks
 
 
 class Reporter:

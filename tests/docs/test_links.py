@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from stateguard import errors, rules
-from stateguard.leak import Change
 from stateguard.messages import PAGE, see
+from stateguard.watch.diff import RawChange
 from tests.docs.pages import DOCS, PAGES, ROOT, anchors
 
 MESSAGES = DOCS / "messages.md"
@@ -36,7 +36,7 @@ def test_links(page: Path) -> None:
 
 def test_every_kind_of_leak_has_a_paragraph() -> None:
     kinds = re.findall(
-        r"``([a-z ]+)``", (Change.__doc__ or "").partition("``kind``")[2].partition("``before``")[0]
+        r"``([a-z ]+)``", (RawChange.__doc__ or "").partition("``kind``")[2].partition("``before``")[0]
     )
     assert len(kinds) == 16
     assert {see(kind).partition("#")[2] for kind in kinds} <= anchors(MESSAGES)

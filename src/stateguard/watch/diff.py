@@ -34,7 +34,13 @@ ABSENT = "absent"
 
 
 class RawChange:
-    """A change while its objects are still at hand; the guard turns it into a plain record."""
+    """A change while its objects are still at hand; the guard turns it into a plain record.
+
+    ``kind`` is one of ``appended``, ``inserted``, ``added``, ``removed``, ``cleared``, ``replaced``,
+    ``reordered``, ``rebound``, ``defined``, ``deleted``, ``attribute set``, ``attribute added``,
+    ``attribute deleted``, ``buffer changed``, ``left behind`` and ``setting changed``. ``before`` and
+    ``after`` are previews, redacted unless the guard shows values; the hashes are stable across processes.
+    """
 
     __slots__ = (
         "after",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from itertools import islice
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.block import Block
 from stateguard.watch.compare import same_items, same_referents
@@ -30,11 +30,14 @@ PART = 4096
 """Elements of a list that are compared between two looks at the clock."""
 
 
-class Growth(NamedTuple):
+class Growth:
     """What has come to the end."""
 
-    values: list[Any]
-    keys: list[Any]
+    __slots__ = ("keys", "values")
+
+    def __init__(self, values: list[Any], keys: list[Any]) -> None:
+        self.values = values
+        self.keys = keys
 
 
 def suits(info: TypeInfo) -> bool:

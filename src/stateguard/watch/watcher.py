@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import types
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from stateguard.credentials import HIDDEN, names_a_secret
 from stateguard.watch.chain import application_chain
@@ -44,17 +44,29 @@ def _secret(preview: str) -> str:
     return preview if preview in ("absent", "None") else HIDDEN
 
 
-class Seen(NamedTuple):
+class Seen:
     """A change with its place in the watched state. Holds application objects: drop it soon."""
 
-    path: str
-    root: str
-    change: RawChange
-    node: Any
-    fresh: bool = False
-    difference: Difference | None = None
-    holder: str = ""
-    """The type of the object that the root names."""
+    __slots__ = ("change", "difference", "fresh", "holder", "node", "path", "root")
+
+    def __init__(
+        self,
+        path: str,
+        root: str,
+        change: RawChange,
+        node: Any,
+        fresh: bool = False,
+        difference: Difference | None = None,
+        holder: str = "",
+    ) -> None:
+        self.path = path
+        self.root = root
+        self.change = change
+        self.node = node
+        self.fresh = fresh
+        self.difference = difference
+        self.holder = holder
+        """The type of the object that the root names."""
 
 
 class Watcher:
