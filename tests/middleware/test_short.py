@@ -424,7 +424,7 @@ def test_nothing_is_left_of_many(resting):
         resting.engine.unseen.since.clear()
         gc.collect()
         counts = [sys.getrefcount(one) for one in (PassingScope, resting, resting.engine.passing, app)]
-        objects = sum(type(one) is PassingScope for one in gc.get_objects())
+        objects = sum(type(one) is PassingScope and one.owner is resting for one in gc.get_objects())
         before, earlier = (counts, objects), before
     assert before == earlier
     assert objects == 0
