@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast, get_args
 
 from stateguard.errors import ConfigError
 from stateguard.leak import SEVERITIES, Severity
-from stateguard.record import Record
 from stateguard.warmup import parse_warm_up
 
 if TYPE_CHECKING:
@@ -24,9 +22,11 @@ Action = Literal["log", "raise", "restore"]
 Carrier = Literal["contextvar", "thread-local"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Config(Record):
-    """The options of a guard. All have defaults; see :class:`stateguard.Guard` for their meaning."""
+class Config:
+    """The options of a guard. All have defaults; see :class:`stateguard.Guard` for their meaning.
+
+    No dataclass: the methods of one with so many fields take long to compile, at each import.
+    """
 
     watch: tuple[str, ...] | None = None
     on_leak: Action | Callable[[Leak], object] = "log"
@@ -46,6 +46,20 @@ class Config(Record):
     sinks: tuple[Sink, ...] = ()
     warm_up: int | str = 0
     rate_limit: int = 60
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        vars(self).update(values)
+
+    def __repr__(self) -> str:
+        return (
+            f"Config({', '.join(f'{name}={getattr(self, name)!r}' for name in type(self).__annotations__)})"
+        )
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"cannot set {name!r}: the options of a guard stay what they are")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"cannot delete {name!r}: the options of a guard stay what they are")
 
 
 _WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -79,7 +93,7 @@ def load_config(options: Mapping[str, Any], directory: str | None = None) -> Con
 
     Raises :class:`ConfigError`, naming the option, where it came from and what it may be.
     """
-    names = {field.name for field in fields(Config)}
+    names = Config.__annotations__
     for name in options:
         if name not in names:
             raise ConfigError(f"Guard has no option {name!r}; it has {', '.join(sorted(names))}")
@@ -91,7 +105,7 @@ def load_config(options: Mapping[str, Any], directory: str | None = None) -> Con
     for name, value in options.items():
         if value is not None or name in ("watch", "session_factory", "surfaces"):
             values[name] = _checked(name, value, "the keyword argument")
-    return Config(**values)
+    return Config(values)
 
 
 def _project_options(directory: str | None) -> dict[str, Any]:

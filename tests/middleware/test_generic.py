@@ -241,3 +241,15 @@ def test_a_fork_as_gunicorn_preload_does(make_guard):
     ]
     assert leaks[0][2].partition("-")[0] != leaks[1][2].partition("-")[0]  # ids of two workers differ
     assert (in_flight, failures) == (0, {})
+
+
+def test_the_options_of_a_guard_stay_what_they_are(make_guard):
+    config = make_guard(keep=7).config
+    assert config.keep == 7
+    assert config.rate_limit == 60
+    assert "keep=7, " in repr(config)
+    with pytest.raises(AttributeError, match="stay what they are"):
+        config.keep = 8
+    with pytest.raises(AttributeError, match="stay what they are"):
+        del config.keep
+    assert config.keep == 7
