@@ -109,18 +109,15 @@ def load_config(options: Mapping[str, Any], directory: str | None = None) -> Con
 
 
 def _project_options(directory: str | None) -> dict[str, Any]:
-    import tomllib  # here, like the next one: nobody reads the file who has made no guard
-    from pathlib import Path
+    folder = directory or os.getcwd()
+    while not os.path.isfile(file := os.path.join(folder, "pyproject.toml")):
+        inside, folder = folder, os.path.dirname(folder)
+        if folder == inside:
+            return {}
+    import tomllib  # here: nobody needs it who has no such file
 
-    folder = Path(directory or os.getcwd())
-    for place in (folder, *folder.parents):
-        file = place / "pyproject.toml"
-        if file.is_file():
-            break
-    else:
-        return {}
     try:
-        with file.open("rb") as stream:
+        with open(file, "rb") as stream:
             table = tomllib.load(stream).get("tool", {}).get("stateguard", {})
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"cannot read {file}: {error}") from error

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from stateguard import current_scope, session
+from stateguard.config import load_config
 from stateguard.errors import ConfigError, NoActiveScope, SharedStateMutated
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -253,3 +254,16 @@ def test_the_options_of_a_guard_stay_what_they_are(make_guard):
     with pytest.raises(AttributeError, match="stay what they are"):
         del config.keep
     assert config.keep == 7
+
+
+def test_options_stand_in_the_nearest_project_file(tmp_path):
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text("[tool.stateguard]\nkeep = 5\nrate-limit = 9\n")
+    config = load_config({"rate_limit": 8}, str(inner))
+    assert (config.keep, config.rate_limit) == (5, 8)
+    (inner / "pyproject.toml").write_text("")
+    assert load_config({}, str(inner)).keep == 1000
+    (inner / "pyproject.toml").write_text("keep =")
+    with pytest.raises(ConfigError, match="cannot read .*pyproject.toml"):
+        load_config({}, str(inner))
