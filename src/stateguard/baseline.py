@@ -149,7 +149,10 @@ class Baseline:
         if watcher is None:
             return
         self.stop()
-        _load()
+        try:
+            _load()
+        except Exception:  # the process is about to end, or its files are out of reach: that fails no request
+            engine.note_failure("loading what reports need")
         with engine.turn.lock:
             complete = False
             started = perf_counter_ns()

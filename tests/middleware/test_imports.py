@@ -127,3 +127,14 @@ def test_a_name_that_is_not_there() -> None:
         _ = stateguard.Gaurd  # type: ignore[attr-defined]
     with pytest.raises(ImportError):
         from stateguard import Gaurd  # noqa: F401
+
+
+def test_a_guard_that_can_load_no_more_still_watches(tmp_path: Path) -> None:
+    broken = "class Refusing:\n    def find_spec(self, name, path=None, target=None):\n"
+    broken += "        if name == 'stateguard.report.text': raise OSError('out of reach')\n"
+    broken += "sys.meta_path.insert(0, Refusing())\n"
+    code = LEAKING.replace("ON_LEAK", "'log'").replace("guard.start()", f"{broken}guard.start()")
+    fresh(code, tmp_path)
+    log = (tmp_path / "log").read_text("utf-8")
+    assert log.count("stateguard failed while loading what reports need") == 1
+    assert log.count("stateguard failed while reporting a leak") == 1
