@@ -1,11 +1,15 @@
 """What the guard costs a request, under real servers: ``python -m benchmarks.request``.
 
-Each variant (bare, a context variable and no more, scope-only, guarded, and guarded with the line tracer kept
-armed) is a server process of its own; the load comes from this process over loopback. Rounds are interleaved,
-bare, scope-only, guarded, bare, ..., so that whatever else the machine does hits all variants alike; medians
-of the per-round ratios are printed. Three ratios, all against bare: throughput; processor time per request,
-which a busy machine disturbs less; and the latency that 99 % of the requests stay below. 200 module globals
-are watched. Servers are warmed up for some seconds, until the guard has found its pace.
+Bare, a context variable and no more, scope-only, guarded, and guarded with the line tracer kept armed. Load
+comes from this process over loopback. The variants share one server process and take turns in it, because two
+processes of the same program differ by more than what is measured (``--apart`` gives each one of its own all
+the same); ``armed`` shares one with ``bare`` alone. Every turn begins with some seconds that do not count: a
+guard looks more closely in the first second of a burst, see stateguard.pace. The order is turned round after
+each round, so that whatever else the machine does hits all variants alike.
+
+Printed are medians of the ratios per round. Three ratios, all against bare: throughput; processor time per
+request, which a busy machine disturbs less; and the latency that 99 % of the requests stay below. 200 module
+globals are watched.
 """
 
 from __future__ import annotations
@@ -22,11 +26,13 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 
 from benchmarks.http_load import load
-from benchmarks.request_app import OPTIONS, QUESTION, WATCHED_GLOBALS, flask_app, starlette_app
-from examples.serve import serve
+from benchmarks.request_app import OPTIONS, QUESTION, WATCHED_GLOBALS
+from benchmarks.request_turns import PATH, ASGITurns, WSGITurns
+from examples.serve import serve_asgi, serve_wsgi
 
 CASES = {
     "starlette": ("Starlette on uvicorn", "uvicorn", "/"),
@@ -38,7 +44,7 @@ CASES = {
 }
 BODY = json.dumps(QUESTION).encode()
 WARM_UP = 3.0
-"""Seconds."""
+"""Seconds for which each variant is warmed up once."""
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -69,24 +75,17 @@ class Result:
 
 
 @contextmanager
-def server(kind: str, variant: str) -> Iterator[int]:
-    """One server process on a free port; yields the port."""
+def server(kind: str, variants: list[str]) -> Iterator[int]:
+    """One server process on a free port, for variants that take turns; yields the port."""
+    names = ",".join(variants)
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
         port: int = listener.getsockname()[1]
         descriptor = listener.fileno()
-        command = [sys.executable, "-m", "benchmarks.request", "--serve", kind, variant, str(descriptor)]
+        command = [sys.executable, "-m", "benchmarks.request", "--serve", kind, names, str(descriptor)]
         if kind == "gunicorn":
-            command = [sys.executable, "-m", "gunicorn", f"benchmarks.request_app:flask_app({variant!r})"]
-            command += [
-                "-k",
-                "gthread",
-                "--threads",
-                "8",
-                "--bind",
-                f"fd://{descriptor}",
-                "--log-level",
-                "error",
-            ]
+            command = [sys.executable, "-m", "gunicorn", f"benchmarks.request_turns:wsgi_turns({names!r})"]
+            command += ["-k", "gthread", "--threads", "8"]
+            command += ["--bind", f"fd://{descriptor}", "--log-level", "error"]
             command += ["--no-control-socket"] if _has_control_socket() else []
         process = subprocess.Popen(command, cwd=ROOT, pass_fds=[descriptor], stdin=subprocess.PIPE)
     try:
@@ -103,11 +102,13 @@ def server(kind: str, variant: str) -> Iterator[int]:
             process.wait()
 
 
-def serve_variant(kind: str, variant: str, descriptor: int) -> None:
+def serve_variants(kind: str, variants: list[str], descriptor: int) -> None:
     """The server process: uvicorn or waitress, until standard input closes."""
-    app = starlette_app(variant) if kind == "uvicorn" else flask_app(variant)
     with socket.socket(fileno=descriptor) as listener:
-        serve(app, listener, threads=8)
+        if kind == "uvicorn":
+            serve_asgi(ASGITurns(variants), listener)
+        else:
+            serve_wsgi(WSGITurns(variants), listener, threads=8)
 
 
 def cpu_seconds(port: int) -> float:
@@ -116,8 +117,11 @@ def cpu_seconds(port: int) -> float:
         return float(json.load(answer))
 
 
-def one_round(port: int, path: str, seconds: float, connections: int) -> Round:
-    """Load one server for ``seconds``."""
+def one_turn(port: int, variant: str, path: str, settle: float, seconds: float, connections: int) -> Round:
+    """Load one variant for ``settle`` seconds that do not count and ``seconds`` that do."""
+    urllib.request.urlopen(f"http://127.0.0.1:{port}{PATH}{variant}", timeout=30).close()
+    if settle:
+        asyncio.run(load(port, path, BODY, seconds=settle, connections=connections))
     before = cpu_seconds(port)
     done = asyncio.run(load(port, path, BODY, seconds=seconds, connections=connections))
     used = cpu_seconds(port) - before
@@ -129,37 +133,54 @@ def one_round(port: int, path: str, seconds: float, connections: int) -> Round:
     )
 
 
-def measure(case: str, variants: list[str], rounds: int, seconds: float, connections: int) -> list[Result]:
-    """All variants of one case, interleaved."""
+def groups(variants: list[str], apart: bool) -> list[list[list[str]]]:
+    """Which variants are compared, the first one with each other, and which of those share a process."""
+    if apart:
+        return [[[variant] for variant in variants]]
+    # An armed tracer is armed for the process, and a guard that looks closely makes others do so.
+    shared = [variant for variant in variants if variant != "armed"]
+    found = [[shared]] if len(shared) > 1 or "armed" not in variants else []
+    return [*found, [["bare", "armed"]]] if "armed" in variants else found
+
+
+def measure(
+    case: str, processes: list[list[str]], rounds: int, settle: float, seconds: float, connections: int
+) -> list[Result]:
+    """Some variants of one case, interleaved: all in comparison with the first."""
     name, kind, path = CASES[case]
-    taken: dict[str, list[Round]] = {variant: [] for variant in variants}
+    taken: dict[str, list[Round]] = {variant: [] for variants in processes for variant in variants}
     with ExitStack() as stack:
-        ports = {variant: stack.enter_context(server(kind, variant)) for variant in variants}
-        for port in ports.values():  # start up and warm up
-            one_round(port, path, WARM_UP, connections)
+        ports = {
+            variant: port
+            for variants in processes
+            for port in [stack.enter_context(server(kind, variants))]
+            for variant in variants
+        }
+        for variant, port in ports.items():  # start up and warm up
+            one_turn(port, variant, path, 0, WARM_UP, connections)
+        order = list(ports.items())
         for _ in range(rounds):
-            for variant, port in ports.items():
-                taken[variant].append(one_round(port, path, seconds, connections))
-    bare = taken[variants[0]]
-    return [
-        Result(
-            name,
-            variant,
-            statistics.median(each.requests_per_second for each in mine),
-            statistics.median(each.cpu_microseconds for each in mine),
-            statistics.median(
-                each.requests_per_second / base.requests_per_second
-                for each, base in zip(mine, bare, strict=True)
-            ),
-            statistics.median(
-                each.cpu_microseconds / base.cpu_microseconds for each, base in zip(mine, bare, strict=True)
-            ),
-            statistics.median(each.median_ms for each in mine),
-            statistics.median(each.p99_ms for each in mine),
-            statistics.median(each.p99_ms / base.p99_ms for each, base in zip(mine, bare, strict=True)),
-        )
-        for variant, mine in taken.items()
-    ]
+            for variant, port in order:
+                taken[variant].append(one_turn(port, variant, path, settle, seconds, connections))
+            order.reverse()
+    bare = next(iter(taken.values()))
+    return [summary(name, variant, mine, bare) for variant, mine in taken.items()]
+
+
+def summary(case: str, variant: str, mine: list[Round], bare: list[Round]) -> Result:
+    """Medians of a variant's figures, and of their ratios to the bare ones of the same round."""
+    pairs = list(zip(mine, bare, strict=True))
+    return Result(
+        case,
+        variant,
+        statistics.median(each.requests_per_second for each in mine),
+        statistics.median(each.cpu_microseconds for each in mine),
+        statistics.median(each.requests_per_second / base.requests_per_second for each, base in pairs),
+        statistics.median(each.cpu_microseconds / base.cpu_microseconds for each, base in pairs),
+        statistics.median(each.median_ms for each in mine),
+        statistics.median(each.p99_ms for each in mine),
+        statistics.median(each.p99_ms / base.p99_ms for each, base in pairs),
+    )
 
 
 def _has_control_socket() -> bool:
@@ -174,15 +195,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("cases", nargs="*", metavar="case", help=f"of {', '.join(CASES)} (default: all)")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=1.5, help="per variant and round")
+    parser.add_argument("--seconds", type=float, default=2.0, help="per turn")
+    parser.add_argument("--settle", type=float, default=1.5, help="seconds of a turn that do not count")
+    parser.add_argument("--apart", action="store_true", help="a process for each variant")
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--variants", nargs="+", choices=OPTIONS, default=list(OPTIONS))
     parser.add_argument("--json", type=Path, help="also write the results to this file")
     parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        kind, variant, descriptor = options.serve
-        serve_variant(kind, variant, int(descriptor))
+        kind, names, descriptor = options.serve
+        serve_variants(kind, names.split(","), int(descriptor))
         return
     unknown = set(options.cases) - set(CASES)
     if unknown:
@@ -190,15 +213,20 @@ def main() -> None:
     variants = ["bare", *(variant for variant in options.variants if variant != "bare")]
     print(
         f"Python {platform.python_version()}, {WATCHED_GLOBALS} watched globals, "
-        f"{options.rounds} interleaved rounds of {options.seconds:g} s, {options.connections} connections"
+        f"{options.rounds} rounds of {options.settle:g} + {options.seconds:g} s per turn, "
+        f"{options.connections} connections, "
+        + ("a process for each variant" if options.apart else "variants take turns in one process")
     )
     print(
         f"{'':36}{'variant':12}{'requests/s':>12}{'CPU µs':>9}{'throughput':>12}{'CPU':>8}"
         f"{'median ms':>12}{'p99 ms':>9}{'p99':>8}"
     )
     results: list[Result] = []
-    for case in options.cases or CASES:
-        for result in measure(case, variants, options.rounds, options.seconds, options.connections):
+    plan = groups(variants, options.apart)
+    for case, processes in product(options.cases or CASES, plan):
+        for result in measure(
+            case, processes, options.rounds, options.settle, options.seconds, options.connections
+        ):
             print(
                 f"{result.case:36}{result.variant:12}{result.requests_per_second:12,.0f}"
                 f"{result.cpu_microseconds:9.0f}{result.throughput:12.3f}{result.cpu:8.3f}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
@@ -115,10 +114,15 @@ async def cpu(request: Request) -> JSONResponse:
     return JSONResponse(time.process_time())
 
 
-def starlette_app(variant: str) -> Starlette:
-    """The Starlette application, bare or with the guard."""
+def guard_of(variant: str) -> Guard | None:
+    """A guard as that variant has it."""
     options = OPTIONS[variant]
-    middleware = [Middleware(ASGIGuard, guard=Guard(**options))] if options else []
+    return Guard(**options) if options else None
+
+
+def starlette_app(variant: str, guard: Guard | None) -> Starlette:
+    """The Starlette application, bare or with the guard."""
+    middleware = [] if guard is None else [Middleware(ASGIGuard, guard=guard)]
     if variant == "variable":
         middleware = [Middleware(VariableASGI)]
     routes = [
@@ -128,25 +132,10 @@ def starlette_app(variant: str) -> Starlette:
         Route("/stream", stream, methods=["POST"]),
         Route("/cpu", cpu),
     ]
-    app = Starlette(routes=routes, middleware=middleware)
-    if variant == "armed":
-        keep_armed(middleware[0].kwargs["guard"])
-    return app
+    return Starlette(routes=routes, middleware=middleware)
 
 
-def keep_armed(guard: Guard) -> None:
-    """Arm the line tracer again whenever its budget is spent, for a change that is never met."""
-
-    def arm() -> None:
-        while True:
-            if guard.finder is not None and not guard.finder.armed:
-                guard.finder.want(f"nothing-{time.monotonic()}")
-            time.sleep(0.01)
-
-    threading.Thread(target=arm, daemon=True).start()
-
-
-def flask_app(variant: str) -> flask.Flask:
+def flask_app(variant: str, guard: Guard | None) -> flask.Flask:
     """The Flask application, bare or with the guard."""
     app = flask.Flask(__name__)
 
@@ -158,12 +147,8 @@ def flask_app(variant: str) -> flask.Flask:
     def cpu() -> flask.Response:
         return flask.jsonify(time.process_time())
 
-    options = OPTIONS[variant]
     if variant == "variable":
         app.wsgi_app = VariableWSGI(app.wsgi_app)
-    if options:
-        guard = Guard(**options)
+    if guard is not None:
         app.wsgi_app = WSGIGuard(app.wsgi_app, guard=guard)
-        if variant == "armed":
-            keep_armed(guard)
     return app

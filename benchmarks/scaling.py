@@ -54,14 +54,14 @@ def bare_app() -> Any:
     """The application without a guard."""
     from benchmarks.request_app import starlette_app
 
-    return starlette_app("bare")
+    return starlette_app("bare", None)
 
 
 def guarded_app() -> Any:
     """The application with one."""
-    from benchmarks.request_app import starlette_app
+    from benchmarks.request_app import guard_of, starlette_app
 
-    return starlette_app("guarded")
+    return starlette_app("guarded", guard_of("guarded"))
 
 
 def _until_served(port: int) -> None:

@@ -42,14 +42,24 @@ def main() -> None:
 def serve(app: Any, listener: socket.socket, *, threads: int = 20) -> None:
     """Run the server that fits the application, in this thread, until standard input closes."""
     if isinstance(app, flask.Flask):
-        logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns at each request that waits
-        server = waitress.create_server(app, sockets=[listener], threads=threads)
-        threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
-        server.run()  # returns on KeyboardInterrupt
+        serve_wsgi(app, listener, threads=threads)
     else:
-        asgi = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
-        threading.Thread(target=_exit_at_end_of_input, args=(asgi,), daemon=True).start()
-        asgi.run(sockets=[listener])
+        serve_asgi(app, listener)
+
+
+def serve_wsgi(app: Any, listener: socket.socket, *, threads: int = 20) -> None:
+    """Run waitress in this thread until standard input closes."""
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns at each request that waits
+    server = waitress.create_server(app, sockets=[listener], threads=threads)
+    threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
+    server.run()  # returns on KeyboardInterrupt
+
+
+def serve_asgi(app: Any, listener: socket.socket) -> None:
+    """Run uvicorn in this thread until standard input closes."""
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+    threading.Thread(target=_exit_at_end_of_input, args=(server,), daemon=True).start()
+    server.run(sockets=[listener])
 
 
 def _exit_at_end_of_input(server: uvicorn.Server) -> None:
