@@ -132,7 +132,7 @@ typedef struct {
 #define NAMES(X) \
     X(active) X(armed) X(client) X(covered) X(end) X(gait) X(go_on) X(headers) X(http) X(looks) X(method) \
     X(mode) X(next_look) X(off) X(open) X(over) X(path) X(query_string) X(requests) X(sample) X(since) \
-    X(slicing) X(sparse) X(started) X(type) X(used) X(websocket) X(contextvar)
+    X(sparse) X(started) X(type) X(used) X(websocket) X(contextvar)
 
 #define DECLARE(name) PyObject *name;
 
@@ -542,7 +542,6 @@ static int
 may_pass(Way *way)
 {
     return attribute_is(way->pace, way->name.gait, way->name.sparse) &&
-           attribute_is(way->pace, way->name.slicing, Py_False) &&
            attribute_is(way->finder, way->name.armed, Py_False) &&
            attribute_is(way->engine, way->name.started, Py_True);
 }

@@ -368,7 +368,7 @@ class Engine:
                         self.settling.put_back(request)
                     if self.pace.weigh(self.tally.requests):
                         self.finder.expire()
-                        if (self.pace.gait == "sparse" or self.pace.slicing) and not self.pace.handling:
+                        if not (self.pace.handling or self.pace.fixed):
                             self.pace.handling = handling()
         if self.turn.discarded:
             self.turn.let_go()
@@ -459,6 +459,8 @@ class Engine:
         """A look at everything is complete."""
         for one in self.unseen.looked():
             _suspect(self.window, one)
+            if self.pace.slicing:
+                self.slices.note(one)
 
     def look_deep(self) -> None:
         """Also what is left out otherwise; anybody served since the last time may have changed that."""

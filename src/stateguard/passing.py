@@ -112,7 +112,7 @@ class Passing:
                 self.sample(scope)
             while not thrown:
                 scope.stepped = RUNNING  # before the gait is asked for: another thread may change it
-                if pace.gait != "sparse" or pace.slicing or finder.armed or not engine.started:
+                if pace.gait != "sparse" or finder.armed or not engine.started:
                     break
                 try:
                     yielded = coroutine.send(value)
@@ -159,8 +159,6 @@ class Passing:
             engine.unseen.begins(scope)  # before the gait is asked for
             if engine.resting or scope.closed:  # closed: a body that is closed twice
                 engine.unseen.note(scope)
-                if engine.pace.slicing:
-                    engine.slices.note(scope)
                 return
             request = self._take_up(scope)
             engine.unseen.ends(scope)

@@ -76,8 +76,10 @@ class Slices:
             engine.looking = True
             seen = watcher.check_slice(until)
             if seen:
-                served = map(engine.passing.request, list(self._served.values()))
-                suspects = {id(one): one for one in (*served, *engine.ledger.running())}
+                # Who was let pass says so when it is asked for, and not at each step.
+                served = (*list(self._served.values()), *engine.unseen.suspects())
+                found = (*map(engine.passing.request, served), *engine.ledger.running())
+                suspects = {id(one): one for one in found}
                 engine.settling.record(seen, list(suspects.values()), unproven=True, locate=nowhere)
         except Exception:
             engine.started = False

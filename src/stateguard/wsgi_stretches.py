@@ -169,7 +169,7 @@ class PassingStretch(ScopeStretch):
             scope.account.mark = current.set(scope.account)
         elif scope.stepped != RUNNING:  # else another thread is at it as well
             before, scope.stepped = scope.stepped, RUNNING  # first, and then the gait is asked for
-            if engine.resting and not engine.pace.slicing:
+            if engine.resting:
                 self._unseen = get_ident()
                 return
             scope.stepped = before

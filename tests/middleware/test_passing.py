@@ -103,6 +103,33 @@ def test_what_one_has_changed_is_seen_by_the_next_look_which_names_all_that_pass
     assert resting.leaks[0].suspects[0].id.startswith("/")
 
 
+def test_while_state_is_compared_in_slices_requests_pass_as_well_and_stay_suspects(resting, state):
+    pace = resting.engine.pace
+    pace.slicing = True
+
+    async def app(scope, receive, send):
+        assert len(resting.engine.passing.scopes) == 1
+        if scope["path"] == "/guilty":
+            state.leak()
+        if scope["path"].startswith("/look"):
+            look_now(resting)
+            pace._next_slice = 0 if scope["path"] == "/look-at-it" else 10**30
+        await answer(send)
+
+    async def main():
+        guarded = AsgiGuard(app, guard=resting)
+        for path in ("/innocent", "/guilty", "/look", "/later"):
+            await call(guarded, path)
+        while not resting.leaks:  # a slice may end before it comes to it
+            await call(guarded, "/look-at-it")
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+    assert not resting.engine.active
+    [(confidence, suspects)] = told(resting)
+    assert confidence == "suspected"
+    assert {"/innocent", "/guilty", "/look", "/later"} <= suspects
+
+
 def test_a_request_is_taken_up_when_looks_become_closer(resting, state):
     """What it does from then on is proven, as if it had never passed."""
 
@@ -336,6 +363,30 @@ def test_wsgi_requests_that_pass_are_the_suspects_of_the_next_look(resting, stat
     for path in ("/guilty", "/last"):
         wsgi_call(guarded, path)
     assert told(resting) == [("suspected", {"/guilty", "/last"})]
+
+
+def test_while_state_is_compared_in_slices_wsgi_requests_pass_as_well_and_stay_suspects(resting, state):
+    resting.engine.pace.slicing = True
+
+    def app(environ, start_response):
+        if environ["PATH_INFO"] == "/guilty":
+            state.leak()
+        if environ["PATH_INFO"] == "/last":
+            look_now(resting)
+        return [b"ok"]
+
+    guarded = WsgiGuard(app, guard=resting)
+    for path in ("/innocent", "/guilty"):
+        wsgi_call(guarded, path)
+    for _ in range(1_000):
+        wsgi_call(guarded, "/last")
+        resting.engine.pace._next_slice = 0
+        if resting.leaks:  # a slice may end before it comes to it
+            break
+    assert not resting.engine.active
+    [(confidence, suspects)] = told(resting)
+    assert confidence == "suspected"
+    assert {"/innocent", "/guilty"} <= suspects
 
 
 def test_a_wsgi_request_is_taken_up_between_two_pieces_of_its_body(resting, state):

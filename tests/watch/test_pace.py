@@ -9,13 +9,15 @@ import pytest
 from stateguard.pace import PERIOD, RETURNS, Pace
 
 
-def cost(pace: Pace, share: float, requests: int = 1) -> None:
-    """One period in which looking took ``share`` of the clock while ``requests`` were being served."""
+def cost(pace: Pace, share: float, requests: int = 1, begun: int = 0) -> None:
+    """One period in which looking took ``share`` of the clock while ``requests`` were being served.
+
+    ``begun`` is how many requests there have been so far."""
     pace.flying(requests)
     pace._since -= PERIOD
     pace._changed -= PERIOD
     pace._spent = int(share * PERIOD)
-    assert pace.weigh()
+    assert pace.weigh(begun)
 
 
 def test_a_guard_within_its_budget_stays_strict() -> None:
@@ -90,13 +92,41 @@ def test_before_a_period_is_over_nothing_is_decided() -> None:
 
 def test_slices_get_what_handling_requests_leaves_of_the_budget() -> None:
     shares = []
-    for requests in (0, 100, 50_000):
+    for requests in (0, 40, 50_000):
         pace = Pace(0.05, fixed=False)
         pace.slicing, pace.handling = True, 10_000
         pace._since -= PERIOD
         assert pace.weigh(requests)
         shares.append(pace._share)
     assert shares[0] > shares[1] > shares[2] > 0
+
+
+def test_looking_closely_costs_more_than_the_looks() -> None:
+    pace = Pace(0.05, fixed=False)
+    pace.handling = 5_000
+    gaits = []
+    for requests in (100, 10_000, 20_000):  # of which the last two would take more than there is
+        cost(pace, 0.001, begun=requests)
+        gaits.append(pace.gait)
+    assert gaits == ["strict", "brief", "sparse"]
+    for _ in range(2 * RETURNS):  # nor does it come back while they would
+        pace._handled = 0
+        cost(pace, 0.001, begun=10_000)
+    assert pace.gait == "sparse"
+    pace._handled = 0
+    cost(pace, 0.001, begun=100)
+    assert pace.gait == "brief"
+
+
+def test_until_the_next_slice_is_due_nobody_need_ask() -> None:
+    pace = Pace(0.05, fixed=False)
+    pace.gait, pace.slicing = "sparse", True
+    assert pace.slice()
+    pace.slice_spent(time.perf_counter_ns() - 200_000)
+    assert pace.next_look == pace._next_slice > time.perf_counter_ns()
+    pace.next_look = 0
+    assert not pace.slice()
+    assert pace.next_look == pace._next_slice
 
 
 def test_a_vain_attempt_to_look_closely_ends_before_its_period_does() -> None:
