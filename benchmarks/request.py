@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import platform
 import socket
 import statistics
@@ -197,6 +198,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=2.0, help="per turn")
     parser.add_argument("--settle", type=float, default=1.5, help="seconds of a turn that do not count")
+    parser.add_argument("--objects", type=int, default=0, help="so many more objects are watched")
     parser.add_argument("--apart", action="store_true", help="a process for each variant")
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--variants", nargs="+", choices=OPTIONS, default=list(OPTIONS))
@@ -207,12 +209,13 @@ def main() -> None:
         kind, names, descriptor = options.serve
         serve_variants(kind, names.split(","), int(descriptor))
         return
+    os.environ["BENCHMARK_OBJECTS"] = str(options.objects)  # of the server processes
     unknown = set(options.cases) - set(CASES)
     if unknown:
         parser.error(f"no such case: {', '.join(sorted(unknown))}")
     variants = ["bare", *(variant for variant in options.variants if variant != "bare")]
     print(
-        f"Python {platform.python_version()}, {WATCHED_GLOBALS} watched globals, "
+        f"Python {platform.python_version()}, {WATCHED_GLOBALS} globals and {options.objects:,} objects, "
         f"{options.rounds} rounds of {options.settle:g} + {options.seconds:g} s per turn, "
         f"{options.connections} connections, "
         + ("a process for each variant" if options.apart else "variants take turns in one process")

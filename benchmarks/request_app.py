@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
@@ -24,6 +25,14 @@ for number in range(WATCHED_GLOBALS):
     # Half lists, half dictionaries: 10 strings each, as a service's tables and registries are.
     row = [f"value {number}.{index}" for index in range(10)]
     globals()[f"STATE_{number:03d}"] = row if number % 2 else dict(zip(map(str, range(10)), row, strict=True))
+
+OBJECTS = int(os.environ.get("BENCHMARK_OBJECTS", "0"))
+HISTORIES: dict[str, list[dict[str, str]]] = {}
+"""Also watched: so many objects that never change, as a service's caches and conversations."""
+if OBJECTS:
+    from benchmarks.check import chat_histories
+
+    HISTORIES.update(chat_histories(OBJECTS))
 
 QUESTION = {"user": "amelia", "message": "Where is my order?", "options": {"language": "en", "limit": 10}}
 ITEMS = [{"id": index, "name": f"item {index}"} for index in range(10)]
