@@ -57,7 +57,7 @@ class Guard:
     ``"contextvar"`` or ``"thread-local"``; ``session_factory`` makes it. ``process=False`` leaves process
     settings out. ``show_values`` shows values in previews instead of their type and size. ``keep`` bounds
     :attr:`leaks`. ``surfaces`` adds to the table of third-party client attributes that are state. ``budget``
-    is the share of time that looking may take before the guard looks less closely (0.05; 1 means never; it
+    is the share of time that the guard may take before it looks less closely (0.05; 1 means never; it
     is not applied with ``locate="always"``, ``on_leak="raise"`` or ``"restore"``). ``max_pause`` is how long
     one look may last, in seconds (0.002): what takes longer is compared in slices, and a change found later;
     not applied where the budget is not. ``report_to`` says where

@@ -38,8 +38,8 @@ class Slices:
             self._said = True
             logger.warning(
                 "stateguard: comparing %s watched objects at once would pause longer than %.3g ms, so it is "
-                "done in slices. What has changed before is compared around every step; a change to anything "
-                "else is found within one round, see guard.stats (%s)",
+                "done in slices. What has changed before is compared around every step, as far as the budget "
+                "allows; a change to anything else is found within one round, see guard.stats (%s)",
                 f"{len(watcher.graph):,}",
                 pace.max_pause / 1e6,
                 see("slices"),
