@@ -3,9 +3,9 @@
 Bare, a context variable and no more, scope-only, guarded, and guarded with the line tracer kept armed. Load
 comes from this process over loopback. The variants share one server process and take turns in it, because two
 processes of the same program differ by more than what is measured (``--apart`` gives each one of its own all
-the same); ``armed`` shares one with ``bare`` alone. Every turn begins with some seconds that do not count: a
-guard looks more closely in the first second of a burst, see stateguard.pace. The order is turned round after
-each round, so that whatever else the machine does hits all variants alike.
+the same); ``armed`` shares one with ``bare`` alone. Turns are short and the order is turned round after each
+round, so that whatever else the machine does hits all variants alike. Each variant is warmed up until its
+guard has found its pace: in the first second of a burst a guard looks more closely, see stateguard.pace.
 
 Printed are medians of the ratios per round. Three ratios, all against bare: throughput; processor time per
 request, which a busy machine disturbs less; and the latency that 99 % of the requests stay below. 200 module
@@ -195,9 +195,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("cases", nargs="*", metavar="case", help=f"of {', '.join(CASES)} (default: all)")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=2.0, help="per turn")
-    parser.add_argument("--settle", type=float, default=1.5, help="seconds of a turn that do not count")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=0.6, help="per turn")
+    parser.add_argument("--settle", type=float, default=0.2, help="seconds of a turn that do not count")
     parser.add_argument("--objects", type=int, default=0, help="so many more objects are watched")
     parser.add_argument("--apart", action="store_true", help="a process for each variant")
     parser.add_argument("--connections", type=int, default=8)
