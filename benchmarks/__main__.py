@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FULL = {
     "check": ["--sizes", "1000", "10000", "21000", "100000", "1000000", "--budget", "10"],
-    "request": ["--rounds", "15", "--variants", "bare", "variable", "scope-only", "guarded"],
+    "request": ["--rounds", "5", "--variants", "bare", "variable", "scope-only", "guarded"],
     "large": ["--sizes", "10000", "100000", "1000000", "--seconds", "4"],
     "growing": ["--seconds", "2"],
     "scaling": [],
@@ -33,7 +33,7 @@ FULL = {
 }
 QUICK = {
     "check": ["--sizes", "1000", "10000", "--budget", "1"],
-    "request": ["starlette", "flask", "--rounds", "5", "--seconds", "0.3"],
+    "request": ["starlette", "flask", "--rounds", "2", "--seconds", "0.5", "--settle", "0.5"],
     "large": ["--sizes", "10000", "--seconds", "1", "--leaks", "1"],
     "growing": ["--sizes", "1000", "100000", "--kinds", "list", "--seconds", "0.5"],
     "scaling": ["--connections", "8", "--workers", "2", "--rounds", "2", "--seconds", "0.5"],

@@ -195,9 +195,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("cases", nargs="*", metavar="case", help=f"of {', '.join(CASES)} (default: all)")
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=0.6, help="per turn")
-    parser.add_argument("--settle", type=float, default=0.2, help="seconds of a turn that do not count")
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=1.5, help="per turn")
+    parser.add_argument("--settle", type=float, default=1.5, help="seconds of a turn that do not count")
     parser.add_argument("--objects", type=int, default=0, help="so many more objects are watched")
     parser.add_argument("--apart", action="store_true", help="a process for each variant")
     parser.add_argument("--connections", type=int, default=8)

@@ -317,7 +317,8 @@ class Engine:
         if not self.started:
             self.ledger.pop(request)
             return
-        lock = self.turn.take(PATIENCE, self.ledger.waiting)
+        # While looks are sparse, who finds somebody else looking need not look as well.
+        lock = self.turn.take(0 if self.resting else PATIENCE, self.ledger.waiting)
         if lock is None:
             self.unseen.note(request)
             self.ledger.pop(request)
@@ -413,6 +414,10 @@ class Engine:
             return
         started = perf_counter_ns()
         pace = self.pace
+        if self.turn.queued:
+            queued, self.turn.queued = self.turn.queued, 0
+            pace.queue(queued)
+            self.tally.ns += queued
         thorough = self.finder.armed and self.finder.thorough
         strict = pace.gait == "strict" or thorough
         slicing = pace.slicing and not thorough

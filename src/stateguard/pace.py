@@ -85,6 +85,7 @@ class Pace:
         "_next_deep",
         "_next_slice",
         "_over",
+        "_queued",
         "_rarely",
         "_share",
         "_since",
@@ -117,6 +118,7 @@ class Pace:
         """The share of the clock that is left for looks while they are sparse."""
         self._spent = 0
         self._sliced = 0
+        self._queued = 0
         self._share = max(budget, 1e-3)
         self._since = self._changed = perf_counter_ns()
         self.next_weighing = self._since + PERIOD
@@ -160,6 +162,11 @@ class Pace:
         if whole and not self.slicing:
             self._weigh_look(cost)
         return cost
+
+    def queue(self, ns: int) -> None:
+        """Requests have waited so long for their turn to look: that is no less a cost than looking is."""
+        self._spent += ns
+        self._queued += ns
 
     def _weigh_look(self, cost: int) -> None:
         self._fastest = cost if not self._looks else min(cost, self._fastest)
@@ -225,7 +232,12 @@ class Pace:
         elapsed = now - self._since
         if elapsed < PERIOD and not (
             # An attempt to look more closely need not last longer than it takes to see that it is vain.
-            self._closer <= PATIENCE and self._spent > VAIN * self.budget * PERIOD and not self.fixed
+            not self.fixed
+            and (
+                (self._closer <= PATIENCE and self._spent > VAIN * self.budget * PERIOD)
+                # Threads that queue for their turns hold each other up: there is nothing to wait for.
+                or self._queued > max(CEILING, self.budget) * PERIOD
+            )
         ):
             return False
         handling = self.handling * (requests - self._handled) / elapsed
@@ -249,6 +261,7 @@ class Pace:
         area = self._area
         self._area_before += area
         self._spent, self._sliced, self._area, self._since, self._used = 0, 0, 0, now, used
+        self._queued = 0
         self._waited = waiting
         self.next_weighing = now + PERIOD
         toll = int(handling * elapsed)

@@ -14,6 +14,7 @@ import os.path
 import re
 import sys
 import threading
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,26 +39,32 @@ _PACKAGE = os.path.dirname(__file__)
 class Turn:
     """A reentrant lock, and what is to be let go of once it has been released."""
 
-    __slots__ = ("discarded", "lock")
+    __slots__ = ("discarded", "lock", "queued")
 
     def __init__(self) -> None:
         self.lock: Any = threading.RLock()
         self.discarded: list[Any] = []
         """Held until the next :meth:`let_go`."""
+        self.queued = 0
+        """Nanoseconds that threads have waited for their turn, for whoever takes account of it."""
 
     def take(self, timeout: float, queue: Queue) -> Any:
         """Wait for the turn, at most ``timeout`` seconds: the lock, to be released, or ``None``.
 
-        ``queue`` is told of it if there is any waiting.
+        ``queue`` is told of it if there is any waiting. With 0, there is none.
 
         A lock that nobody can give back any more is replaced: its thread is gone, or runs none of our code.
         """
         lock = self.lock
         if lock.acquire(blocking=False):
             return lock
+        if not timeout:
+            return None
         queue.begin()
+        began = perf_counter_ns()
         try:
             if lock.acquire(timeout=timeout):
+                self.queued += perf_counter_ns() - began
                 return lock
         except BaseException:  # a signal handler's
             queue.give_up()
