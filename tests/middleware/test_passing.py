@@ -700,6 +700,31 @@ def test_many_threads_at_once_do_not_fail_the_guard(make_guard):
     assert not guard.engine.unseen._under_way
 
 
+def test_while_looks_are_sparse_nobody_waits_for_anothers_look(resting, state):
+    looking, looked = threading.Event(), threading.Event()
+
+    def hold():
+        with resting.engine.turn.lock:
+            looking.set()
+            looked.wait(30)
+
+    def app(environ, start_response):
+        if environ["PATH_INFO"] == "/guilty":
+            state.leak()
+        look_now(resting)
+        return [b"ok"]
+
+    guarded = WsgiGuard(app, guard=resting)
+    holder = in_a_server(hold)
+    assert looking.wait(10)
+    wsgi_call(guarded, "/guilty")  # it would wait for ever
+    assert resting.leaks == []
+    looked.set()
+    holder.join(10)
+    wsgi_call(guarded, "/last")
+    assert told(resting) == [("suspected", {"/guilty", "/last"})]
+
+
 def test_what_ends_while_another_thread_compares_stays_a_suspect(resting, state, monkeypatch):
     """What it writes may come too late for that look, which must not clear it all the same."""
     engine = resting.engine

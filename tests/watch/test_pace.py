@@ -129,6 +129,22 @@ def test_until_the_next_slice_is_due_nobody_need_ask() -> None:
     assert pace.next_look == pace._next_slice
 
 
+def test_waiting_for_a_turn_costs_as_much_as_looking() -> None:
+    pace = Pace(0.05, fixed=False)
+    pace.flying(8)
+    pace._since -= PERIOD // 10
+    pace.queue(PERIOD // 5)
+    assert not pace.weigh()
+    gaits = []
+    for _ in range(2):
+        pace._since -= PERIOD // 10
+        pace.queue(PERIOD // 5)
+        assert pace.weigh()  # there is no need to see more of it
+        gaits.append(pace.gait)
+        pace.queue(PERIOD // 5)
+    assert gaits == ["brief", "sparse"]
+
+
 def test_a_vain_attempt_to_look_closely_ends_before_its_period_does() -> None:
     pace = Pace(0.05, fixed=False)
     for share in (0.4, 0.2, 0.001):
