@@ -330,6 +330,8 @@ class Engine:
                 if not self.looking:
                     self.look()
                     again = not last and bool(self.turn.discarded)
+                    if pace.slicing:  # perhaps only since it began: the round will get to what it has written
+                        self.slices.note(request)
             finally:  # a signal handler may have raised
                 if not again:
                     self.ledger.pop(request)
@@ -421,7 +423,10 @@ class Engine:
         thorough = self.finder.armed and self.finder.thorough
         strict = pace.gait == "strict" or thorough
         slicing = pace.slicing and not thorough
+        if slicing:
+            self.slices.partly()
         if slicing and not watcher.graph.has_hot:
+            self._loose = True
             if not (brief or line):
                 self.unseen.looking()
                 self._looked()
@@ -431,6 +436,8 @@ class Engine:
         whole = not hot or (slicing and not (brief or line))
         try:
             self.looking = True
+            if not hot:
+                self.slices.catch_up()  # before the look begins: with it, those are suspects no more
             if whole:
                 self.unseen.looking()
             if not (self.resting and self.unseen.any()):  # else nothing is going to be proven
@@ -476,13 +483,15 @@ class Engine:
         try:
             self.looking = True
             strict = self.pace.gait == "strict"
-            seen = [] if strict or self.pace.slicing else watcher.check()
-            if not self.pace.slicing:  # else they have their turn in the round
+            slicing = self.pace.slicing
+            served = self.slices.catch_up_deep(slicing)
+            seen = [] if strict or slicing else watcher.check()
+            if not slicing:  # else they have their turn in the round
                 seen += watcher.check_cold()
             seen += watcher.check_settings()
             if seen:
                 # When looks are less close, code outside any request may have done it before this one came.
-                unseen = {id(one): one for one in self.unseen.suspects()}
+                unseen = {id(one): one for one in (*served, *self.unseen.suspects())}
                 found = {**self.window, **unseen}.values()
                 # Nobody has looked before those came, either.
                 loose = bool(unseen) or not all(isinstance(one, GuardedRequest) for one in found)

@@ -27,6 +27,8 @@ class Slices:
         self._served: dict[int, GuardedRequest | PassingScope] = {}
         """The latest requests that have had a stretch while state was compared in slices."""
         self._said = False
+        self._partial = self._partial_deep = False
+        """Whether the latest look has left out a part, or a part of what hardly ever changes."""
 
     def slow_down(self) -> None:
         """Follow the pace: when slicing, nothing is walked at once, and it is said once."""
@@ -58,6 +60,24 @@ class Slices:
         if len(self._served) > SUSPECTS:
             with suppress(RuntimeError, StopIteration):  # another thread may be at it as well
                 self._served.pop(next(iter(self._served)), None)
+
+    def partly(self) -> None:
+        """A look at a part of state, or at nothing but a slice: what is not in there may have changed."""
+        self._partial = True
+
+    def catch_up(self) -> None:
+        """All is about to be compared at once, perhaps for the first time since slices were: anybody served
+        meanwhile may have written what differs, and nobody in particular has."""
+        if self._partial:
+            self._partial = False
+            for one in list(self._served.values()):
+                self._engine.unseen.note(one)
+
+    def catch_up_deep(self, slicing: bool) -> list[GuardedRequest | PassingScope]:
+        """The same of what hardly ever changes, left to the slices while ``slicing``. Those served."""
+        late = not slicing and (self._partial_deep or self._partial)
+        self._partial_deep = slicing
+        return list(self._served.values()) if late else []
 
     def look(self) -> None:
         """Go on with the round, if its share of time allows; the lock is held.
@@ -94,3 +114,4 @@ class Slices:
     def clear(self) -> None:
         """Nobody is being served: after a fork, or at the end."""
         self._served.clear()
+        self._partial = self._partial_deep = False

@@ -12,6 +12,7 @@ import weakref
 import pytest
 
 from stateguard import Guard
+from stateguard.leak import SUSPECTS
 from stateguard.pace import LOOKS, Pace
 from stateguard.watch.watcher import Watcher
 
@@ -230,3 +231,86 @@ def test_the_figures_add_up(state, guard):
 def test_without_a_guard_at_work_there_are_no_figures():
     assert Guard(mode="off").stats.to_dict()["nodes"] == 0
     assert Guard(mode="scope-only").stats.share == 0
+
+
+@pytest.fixture
+def tables():
+    """A few objects with many entries each: so few that all of them are compared after each line."""
+    module = types.ModuleType(MODULE)
+    for n in range(30):
+        setattr(module, f"T{n}", {k: k for k in range(5_000)})
+    sys.modules[MODULE] = module
+    guard = Guard(watch=[MODULE], process=False, max_pause=0.00005, budget=0.5)
+    guard.start()
+    yield module, guard
+    guard.close()
+    del sys.modules[MODULE]
+
+
+def not_by_the_innocent(guard):
+    for leak in guard.leaks:
+        named = {one.path for one in (leak.request, *leak.suspects) if one is not None}
+        # Of those that a round takes, the latest are remembered.
+        assert "guilty" in named or len(leak.suspects) == SUSPECTS, leak
+
+
+def test_who_serves_when_lines_begin_to_be_followed_has_not_written_what_slices_had_left(tables):
+    module, guard = tables
+    whole_rounds(guard, 1)
+    assert guard.engine.finder.thorough
+    for n in range(30):
+        with guard.request("guilty"):
+            vars(module)[f"T{n}"]["who"] = n
+    until_found(guard, lambda: len(guard.leaks) >= 30)  # the first of them arms the finder
+    not_by_the_innocent(guard)
+
+
+@pytest.mark.parametrize("gait", ["strict", "brief", "sparse"])
+def test_who_serves_when_slices_end_has_not_written_what_they_had_left(tables, gait):
+    module, guard = tables
+    guard.engine.finder.mode = "never"
+    whole_rounds(guard, 1)
+    for n in range(30):
+        with guard.request("guilty"):
+            vars(module)[f"T{n}"]["who"] = n
+    guard.engine.pace.gait, guard.engine.pace.next_look = gait, 0
+    guard.engine.pace.slicing = False
+    serve(guard)
+    until_found(guard, lambda: len(guard.leaks) >= 30)
+    not_by_the_innocent(guard)
+
+
+def test_who_was_being_served_when_slices_began_is_a_suspect(tables):
+    module, guard = tables
+    guard.engine.finder.mode = "never"
+    whole_rounds(guard, 1)
+    guard.engine.pace.slicing, guard.engine.pace.gait = False, "strict"
+    with guard.request("guilty"):
+        guard.engine.pace.slicing = True
+        for n in range(30):
+            vars(module)[f"T{n}"]["who"] = n
+    until_found(guard, lambda: len(guard.leaks) >= 30)
+    not_by_the_innocent(guard)
+
+
+def test_who_serves_when_slices_end_has_not_changed_a_logger_before(state):
+    logger = logging.getLogger(MODULE)
+    guard = Guard(watch=[MODULE], max_pause=0.00005, budget=0.5)
+    pace = guard.engine.pace
+    try:
+        guard.start()
+        pace._next_slice = sys.maxsize  # none comes to it
+        with guard.request("guilty"):
+            logger.propagate = False
+        for _ in range(3):
+            pace.gait, pace._next_deep = "strict", 0
+            serve(guard)
+        pace.slicing = False
+        for _ in range(3):
+            pace.gait = "strict"
+            serve(guard)
+        [leak] = [leak for leak in guard.leaks if "propagate" in leak.path]
+        assert "guilty" in {one.path for one in leak.suspects}
+    finally:
+        guard.close()
+        logger.propagate = True
