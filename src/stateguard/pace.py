@@ -240,6 +240,8 @@ class Pace:
             )
         ):
             return False
+        if requests < self._handled:  # counted anew: in the child of a fork
+            self._handled = 0
         handling = self.handling * (requests - self._handled) / elapsed
         in_full = handling * IN_FULL
         if self.gait != "sparse":

@@ -162,3 +162,16 @@ def test_a_burst_after_a_long_calm_has_its_period() -> None:
     pace._spent = PERIOD // 5
     assert not pace.weigh()
     assert pace.gait == "strict"
+
+
+def test_requests_are_counted_anew_in_the_child_of_a_fork() -> None:
+    pace = Pace(0.05, fixed=False)
+    pace.handling = 10_000
+    cost(pace, 0.01, begun=500)
+    for _ in range(2):
+        cost(pace, 0.3, begun=500)
+    assert pace.gait == "sparse"
+    cost(pace, 0.01, begun=1_000_000)
+    cost(pace, 0.05, begun=3_000)  # nothing that takes anything off what has been spent
+    assert pace.gait == "sparse"
+    assert max(pace._rarely, pace._share) <= pace.budget
