@@ -47,6 +47,9 @@ def _load() -> None:
     import concurrent.futures.thread  # noqa: F401
 
     import stateguard.report.text  # noqa: F401
+    from stateguard.attribution.choose import choose_tracer
+
+    choose_tracer()  # which loads the one of this interpreter
 
 
 class Portions:
