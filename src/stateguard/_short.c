@@ -134,7 +134,13 @@ typedef struct {
     X(mode) X(next_look) X(off) X(open) X(over) X(path) X(query_string) X(requests) X(sample) X(since) \
     X(sparse) X(started) X(type) X(used) X(websocket) X(contextvar)
 
+/* What each step asks for, and of whom: read in place where it is a slot. */
+#define CELLS(X) \
+    X(finder, armed) X(unseen, covered) X(pace, gait) X(unseen, looks) X(pace, next_look) X(passing, open) \
+    X(tally, requests) X(unseen, since) X(engine, started)
+
 #define DECLARE(name) PyObject *name;
+#define DECLARE_CELL(holder, name) PyObject **name;
 
 typedef struct {
     PyObject_HEAD
@@ -143,6 +149,9 @@ typedef struct {
     struct {
         NAMES(DECLARE)
     } name;
+    struct {
+        CELLS(DECLARE_CELL)
+    } cell; /* where in those objects, which live as long as the Way; NULL: it has to be asked for by its name */
     PyObject *none_stepped; /* -1: no step yet */
     PyObject *zero;
     long long sampled;
@@ -191,6 +200,25 @@ way_dealloc(Way *self)
     Py_CLEAR(self->zero);
     type->tp_free(self);
     Py_DECREF(type);
+}
+
+/* Where an object keeps what has that name, if its class has a slot for it. */
+static PyObject **
+cell_of(PyObject *object, PyObject *name)
+{
+    PyObject **cell = NULL;
+    PyObject *slot = PyObject_GetAttr((PyObject *)Py_TYPE(object), name);
+    if (slot == NULL) {
+        PyErr_Clear();
+    }
+    else if (Py_IS_TYPE(slot, &PyMemberDescr_Type)) {
+        PyMemberDef *member = ((PyMemberDescrObject *)slot)->d_member;
+        if (member->type == T_OBJECT_EX && PyObject_TypeCheck(object, ((PyDescrObject *)slot)->d_type)) {
+            cell = (PyObject **)((char *)object + member->offset);
+        }
+    }
+    Py_XDECREF(slot);
+    return cell;
 }
 
 static PyObject *
@@ -252,6 +280,9 @@ way_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (self->none_stepped == NULL || self->zero == NULL) {
         goto failed;
     }
+#define FIND(holder, field) self->cell.field = cell_of(self->holder, self->name.field);
+    CELLS(FIND)
+#undef FIND
     return (PyObject *)self;
 failed:
     Py_DECREF(self);
@@ -270,6 +301,17 @@ attribute_is(PyObject *object, PyObject *name, PyObject *expected)
     Py_DECREF(value); /* its holder keeps it */
     return value == expected;
 }
+
+/* What a step asks for: a reference, or NULL with an error set. */
+#define READ(way, holder, field) \
+    ((way)->cell.field != NULL && *(way)->cell.field != NULL ? Py_NewRef(*(way)->cell.field) \
+                                                             : PyObject_GetAttr((way)->holder, (way)->name.field))
+
+/* Whether it is `expected`. */
+#define READS(way, holder, field, expected) \
+    ((way)->cell.field != NULL && *(way)->cell.field != NULL \
+         ? *(way)->cell.field == (expected) \
+         : attribute_is((way)->holder, (way)->name.field, (expected)))
 
 /* What a context variable holds; NULL, and no error, if that is None. Borrowed: the context keeps it. */
 static PyObject *
@@ -312,8 +354,7 @@ way_open(Way *self, PyObject *asgi)
         Py_RETURN_NONE;
     }
     if (watched) {
-        if (!attribute_is(self->passing, self->name.open, Py_True) ||
-            !attribute_is(self->pace, self->name.gait, self->name.sparse)) {
+        if (!READS(self, passing, open, Py_True) || !READS(self, pace, gait, self->name.sparse)) {
             Py_RETURN_NONE;
         }
         PyObject *inherited = in_context(self->current);
@@ -525,10 +566,10 @@ tell(PyObject *object, PyObject *name, PyObject *argument)
     return answer == NULL ? -1 : 0;
 }
 
+/* A reference to an integer is taken over; an error in its place is none: then it is -1. */
 static long long
-number(PyObject *object, PyObject *name)
+number(PyObject *value)
 {
-    PyObject *value = PyObject_GetAttr(object, name);
     int beyond = 0;
     long long result = value == NULL ? -1 : PyLong_AsLongLongAndOverflow(value, &beyond);
     Py_XDECREF(value);
@@ -541,9 +582,8 @@ number(PyObject *object, PyObject *name)
 static int
 may_pass(Way *way)
 {
-    return attribute_is(way->pace, way->name.gait, way->name.sparse) &&
-           attribute_is(way->finder, way->name.armed, Py_False) &&
-           attribute_is(way->engine, way->name.started, Py_True);
+    return READS(way, pace, gait, way->name.sparse) && READS(way, finder, armed, Py_False) &&
+           READS(way, engine, started, Py_True);
 }
 
 static int
@@ -555,7 +595,7 @@ begin(Drive *self)
         return -1;
     }
     self->state = STEPPING; /* it has begun, and is not to be sent anything by what is called in here */
-    long long requests = number(way->tally, way->name.requests) + 1;
+    long long requests = number(READ(way, tally, requests)) + 1;
     PyObject *count = PyLong_FromLongLong(requests);
     if (count == NULL || PyObject_SetAttr(way->tally, way->name.requests, count) < 0) {
         Py_XDECREF(count);
@@ -570,7 +610,7 @@ static int
 stepped(Drive *self)
 {
     Way *way = self->way;
-    PyObject *looks = PyObject_GetAttr(way->unseen, way->name.looks);
+    PyObject *looks = READ(way, unseen, looks);
     if (looks == NULL) {
         return -1;
     }
@@ -581,10 +621,17 @@ stepped(Drive *self)
     if (now == NULL) {
         return -1;
     }
-    long long clock = PyLong_AsLongLong(now);
+    PyObject *next = READ(way, pace, next_look);
+    int early = 0;
+    if (next == NULL) {
+        PyErr_Clear();
+    }
+    else if (PyLong_CheckExact(now) && PyLong_CheckExact(next)) {
+        early = PyObject_RichCompareBool(now, next, Py_LT) == 1; /* quicker than to make a number of each */
+    }
+    Py_XDECREF(next);
     Py_DECREF(now);
-    if (clock < number(way->pace, way->name.next_look) && attribute_is(way->finder, way->name.armed, Py_False) &&
-        attribute_is(way->pace, way->name.gait, way->name.sparse)) {
+    if (early && READS(way, finder, armed, Py_False) && READS(way, pace, gait, way->name.sparse)) {
         return 0;
     }
     return tell(way->passing, way->name.end, (PyObject *)self->scope);
@@ -611,12 +658,12 @@ finish(Drive *self)
         return tell(way->passing, way->name.over, (PyObject *)scope);
     }
     /* Since it began nobody has looked after a step of it, nor named it. */
-    PyObject *since = PyObject_GetAttr(way->unseen, way->name.since);
+    PyObject *since = READ(way, unseen, since);
     if (since == NULL) {
         return -1;
     }
     int result = 0;
-    if (PyLong_AsLongLong(self->stepped) >= number(way->unseen, way->name.covered) && PyDict_CheckExact(since) &&
+    if (PyLong_AsLongLong(self->stepped) >= number(READ(way, unseen, covered)) && PyDict_CheckExact(since) &&
         PyDict_GET_SIZE(since) < way->suspects) {
         result = PyDict_SetItem(since, (PyObject *)scope, Py_None);
     }

@@ -66,6 +66,8 @@ def _suspect(suspects: dict[int, GuardedRequest | PassingScope], one: GuardedReq
 class Engine:
     """Watches, attributes and records for one guard."""
 
+    __slots__ = ("__dict__", "__weakref__", "started")  # a slot for what each step asks for: see _short.c
+
     def __init__(self, config: Config, judge: Callable[[Watcher], Judge], sinks: Sequence[Sink] = ()) -> None:
         self.allowances: Callable[[], Mapping[str, int]] = dict
         """How often each exemption has matched so far."""

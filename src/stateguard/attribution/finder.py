@@ -47,6 +47,8 @@ class Finder:
     ``share`` of the clock is what that may take.
     """
 
+    __slots__ = ("__dict__", "__weakref__", "armed")  # a slot for what each step asks for: see _short.c
+
     def __init__(
         self,
         mode: Locate,
