@@ -653,7 +653,7 @@ finish(Drive *self)
         return 0;
     }
     int unsampled = scope->began == way->zero ||
-                    (scope->began != NULL && PyLong_CheckExact(scope->began) && PyLong_AsLongLong(scope->began) == 0);
+                    (scope->began != NULL && PyLong_CheckExact(scope->began) && number(Py_NewRef(scope->began)) == 0);
     if (scope->account != Py_None || scope->suspect != Py_None || !unsampled) {
         return tell(way->passing, way->name.over, (PyObject *)scope);
     }
@@ -663,12 +663,12 @@ finish(Drive *self)
         return -1;
     }
     int result = 0;
-    if (PyLong_AsLongLong(self->stepped) >= number(READ(way, unseen, covered)) && PyDict_CheckExact(since) &&
+    if (number(Py_NewRef(self->stepped)) >= number(READ(way, unseen, covered)) && PyDict_CheckExact(since) &&
         PyDict_GET_SIZE(since) < way->suspects) {
         result = PyDict_SetItem(since, (PyObject *)scope, Py_None);
     }
     Py_DECREF(since);
-    if (PyDict_Contains(way->scopes, (PyObject *)scope) == 1 && PyDict_DelItem(way->scopes, (PyObject *)scope) < 0) {
+    if (result == 0 && PyDict_Contains(way->scopes, (PyObject *)scope) == 1 && PyDict_DelItem(way->scopes, (PyObject *)scope) < 0) {
         PyErr_Clear();
     }
     return result;

@@ -66,7 +66,39 @@ def _suspect(suspects: dict[int, GuardedRequest | PassingScope], one: GuardedReq
 class Engine:
     """Watches, attributes and records for one guard."""
 
-    __slots__ = ("__dict__", "__weakref__", "started")  # a slot for what each step asks for: see _short.c
+    # All of them: what each step asks for is read in place (see _short.c), and one slot makes what has none
+    # slower on Python 3.13. With a dictionary, for those who put something in a method's place.
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_apps",
+        "_follows",
+        "_greenlets",
+        "_loose",
+        "_newcomers",
+        "active",
+        "allowances",
+        "baseline",
+        "containment",
+        "failures",
+        "finder",
+        "ledger",
+        "locals",
+        "looking",
+        "modules",
+        "pace",
+        "passing",
+        "reporter",
+        "settling",
+        "slices",
+        "started",
+        "tally",
+        "turn",
+        "unseen",
+        "warm_up",
+        "watcher",
+        "window",
+    )
 
     def __init__(self, config: Config, judge: Callable[[Watcher], Judge], sinks: Sequence[Sink] = ()) -> None:
         self.allowances: Callable[[], Mapping[str, int]] = dict
@@ -364,17 +396,17 @@ class Engine:
         """The request is over: look at what is checked once per request, and let go of it."""
         due = not self.resting or perf_counter_ns() >= self.pace.next_weighing
         if due and self.watcher is not None:
-            with self.turn.lock:
-                if not self.looking:
-                    if self.pace.deep_due(alone=len(self.active) + len(self.passing.scopes) <= 1):
-                        self.look_deep()
-                        self.window.pop(id(request), None)  # what changes from now on, it has not done
-                    if self.containment is not None and self.containment.holds(request):
-                        self.settling.put_back(request)
-                    if self.pace.weigh(self.tally.requests):
-                        self.finder.expire()
-                        if not (self.pace.handling or self.pace.fixed):
-                            self.pace.handling = handling()
+            waiting = self.ledger.waiting
+            # The first attempt may find that nobody can give the lock back any more, and replace it.
+            lock = self.turn.take(PATIENCE, waiting) or self.turn.take(PATIENCE, waiting)
+            if lock is not None:
+                waiting.over()
+                try:
+                    if not self.looking:
+                        self._finish(request)
+                finally:
+                    waiting.done()
+                    lock.release()
         if self.turn.discarded:
             self.turn.let_go()
         request.active = False
@@ -385,6 +417,17 @@ class Engine:
                 self.reporter.over(request.info.id)
         if self.reporter.pending or self.reporter.behind():
             self.flush()
+
+    def _finish(self, request: GuardedRequest) -> None:
+        if self.pace.deep_due(alone=len(self.active) + len(self.passing.scopes) <= 1):
+            self.look_deep()
+            self.window.pop(id(request), None)  # what changes from now on, it has not done
+        if self.containment is not None and self.containment.holds(request):
+            self.settling.put_back(request)
+        if self.pace.weigh(self.tally.requests):
+            self.finder.expire()
+            if not (self.pace.handling or self.pace.fixed):
+                self.pace.handling = handling()
 
     def abandon(self, request: GuardedRequest) -> None:
         """The request will never end properly. Called by a finalizer, at any point of any code: no locks.

@@ -56,7 +56,7 @@ class PassingScope(Scope):
 class Passing:
     """The requests that one engine lets pass, each by its scope."""
 
-    __slots__ = ("__dict__", "__weakref__", "open")  # a slot for what each step asks for: see _short.c
+    __slots__ = ("__dict__", "__weakref__", "_engine", "open", "scopes")  # as the engine's
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -69,15 +69,18 @@ class Slices:
         """All is about to be compared at once, perhaps for the first time since slices were: anybody served
         meanwhile may have written what differs, and nobody in particular has."""
         if self._partial:
-            self._partial = False
             for one in list(self._served.values()):
                 self._engine.unseen.note(one)
+            self._partial = False  # last: a signal handler may raise
 
     def catch_up_deep(self, slicing: bool) -> list[GuardedRequest | PassingScope]:
         """The same of what hardly ever changes, left to the slices while ``slicing``. Those served."""
         late = not slicing and (self._partial_deep or self._partial)
         self._partial_deep = slicing
-        return list(self._served.values()) if late else []
+        served = list(self._served.values()) if late else []
+        if not slicing and not self._partial:
+            self._served = {}  # all has been compared since, with this
+        return served
 
     def look(self) -> None:
         """Go on with the round, if its share of time allows; the lock is held.
@@ -96,9 +99,12 @@ class Slices:
             engine.looking = True
             seen = watcher.check_slice(until)
             if seen:
+                running = (
+                    engine.ledger.running()
+                )  # first: who ends is noted below before it leaves the ledger
                 # Who was let pass says so when it is asked for, and not at each step.
                 served = (*list(self._served.values()), *engine.unseen.suspects())
-                found = (*map(engine.passing.request, served), *engine.ledger.running())
+                found = (*map(engine.passing.request, served), *running)
                 suspects = {id(one): one for one in found}
                 engine.settling.record(seen, list(suspects.values()), unproven=True, locate=nowhere)
         except Exception:

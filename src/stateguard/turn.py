@@ -68,6 +68,8 @@ class Turn:
                 return lock
         except BaseException:  # a signal handler's
             queue.give_up()
+            if lock._is_owned():
+                lock.release()
             raise
         queue.give_up()
         owner = re.search(r"owner=(\d+)", repr(lock))  # the only place that tells

@@ -92,6 +92,34 @@ def test_one_that_has_given_up_waiting_has_none(ledger: Ledger) -> None:
     waiter.join(60)
 
 
+def test_a_lock_is_given_back_where_a_signal_handler_raises_once_it_has_been_taken(ledger: Ledger) -> None:
+    class Interrupted(BaseException):
+        pass
+
+    class Interrupting(Turn):
+        @property
+        def queued(self) -> int:
+            raise Interrupted
+
+    turn = Interrupting.__new__(Interrupting)
+    turn.lock, turn.discarded = threading.RLock(), []
+    held, enough = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with turn.lock:
+            held.set()
+            enough.wait(60)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(60)
+    threading.Timer(0.1, enough.set).start()
+    with pytest.raises(Interrupted):
+        turn.take(60, ledger.waiting)
+    holder.join(60)
+    assert not turn.lock._is_owned()
+
+
 def test_one_that_only_says_that_it_waits_has_none(ledger: Ledger) -> None:
     """A signal handler has raised something, or runs."""
     began, told = threading.Event(), threading.Event()

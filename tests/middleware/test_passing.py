@@ -700,6 +700,38 @@ def test_many_threads_at_once_do_not_fail_the_guard(make_guard):
     assert not guard.engine.unseen._under_way
 
 
+def test_a_lock_that_nobody_gives_back_is_replaced_while_looks_are_sparse(resting, monkeypatch):
+    monkeypatch.setattr("stateguard.engine.PATIENCE", 0.05)
+    engine = resting.engine
+    lock = engine.turn.lock
+    held, over = threading.Event(), threading.Event()
+
+    def serve():
+        with resting.request("ends when it is time to weigh"):
+            engine.pace.next_weighing = 0
+
+    def hold():  # a thread that runs none of the guard's code
+        lock.acquire()
+        held.set()
+        over.wait(30)
+        lock.release()
+
+    holder = in_a_server(hold)
+    assert held.wait(10)
+    served = in_a_server(serve)
+    served.join(10)
+    over.set()
+    holder.join(10)
+    assert not served.is_alive()
+    assert engine.turn.lock is not lock
+
+
+def test_what_is_asked_for_at_each_step_lies_in_slots(resting):
+    """One attribute that has none makes reading all the others slower, on some versions."""
+    for holder in (resting.engine, resting.engine.passing, resting.engine.finder):
+        assert not vars(holder)
+
+
 def test_while_looks_are_sparse_nobody_waits_for_anothers_look(resting, state):
     looking, looked = threading.Event(), threading.Event()
 

@@ -293,6 +293,32 @@ def test_who_was_being_served_when_slices_began_is_a_suspect(tables):
     not_by_the_innocent(guard)
 
 
+def test_who_was_served_in_slices_before_all_was_compared_is_no_suspect_of_later_ones(tables):
+    module, guard = tables
+    engine, pace = guard.engine, guard.engine.pace
+    engine.finder.mode = "never"
+
+    def in_slices(name, work=lambda: None):
+        pace.slicing, pace._next_slice = True, sys.maxsize
+        with guard.request(name):
+            work()
+
+    def all_at_once():
+        pace.slicing = False
+        with engine.turn.lock:
+            engine.look()
+            engine.look_deep()
+
+    in_slices("innocent")
+    all_at_once()
+    all_at_once()
+    in_slices("guilty", lambda: module.T0.update(who=1))
+    all_at_once()
+    [leak] = guard.leaks
+    assert leak.confidence == "suspected"
+    assert {one.path for one in leak.suspects} == {"guilty"}
+
+
 def test_who_serves_when_slices_end_has_not_changed_a_logger_before(state):
     logger = logging.getLogger(MODULE)
     guard = Guard(watch=[MODULE], max_pause=0.00005, budget=0.5)

@@ -47,7 +47,29 @@ class Finder:
     ``share`` of the clock is what that may take.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "armed")  # a slot for what each step asks for: see _short.c
+    # As the engine's, with which this is asked for its state.
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_always",
+        "_asked",
+        "_files",
+        "_frame",
+        "_last",
+        "_ledger",
+        "_left",
+        "_look",
+        "_outside",
+        "_positions",
+        "_purse",
+        "_tracer",
+        "_until",
+        "_wanted",
+        "armed",
+        "mode",
+        "thorough",
+        "why_not",
+    )
 
     def __init__(
         self,
