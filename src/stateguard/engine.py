@@ -69,36 +69,11 @@ class Engine:
     # All of them: what each step asks for is read in place (see _short.c), and one slot makes what has none
     # slower on Python 3.13. With a dictionary, for those who put something in a method's place.
     __slots__ = (
-        "__dict__",
-        "__weakref__",
-        "_apps",
-        "_follows",
-        "_greenlets",
-        "_loose",
-        "_newcomers",
-        "active",
-        "allowances",
-        "baseline",
-        "containment",
-        "failures",
-        "finder",
-        "ledger",
-        "locals",
-        "looking",
-        "modules",
-        "pace",
-        "passing",
-        "reporter",
-        "settling",
-        "slices",
-        "started",
-        "tally",
-        "turn",
-        "unseen",
-        "warm_up",
-        "watcher",
-        "window",
-    )
+        "__dict__", "__weakref__", "_apps", "_follows", "_greenlets", "_loose", "_newcomers", "active",
+        "allowances", "baseline", "containment", "failures", "finder", "ledger", "locals", "looking",
+        "modules", "pace", "passing", "reporter", "settling", "slices", "started", "tally", "turn",
+        "unseen", "warm_up", "watcher", "window",
+    )  # fmt: skip
 
     def __init__(self, config: Config, judge: Callable[[Watcher], Judge], sinks: Sequence[Sink] = ()) -> None:
         self.allowances: Callable[[], Mapping[str, int]] = dict

@@ -49,27 +49,10 @@ class Finder:
 
     # As the engine's, with which this is asked for its state.
     __slots__ = (
-        "__dict__",
-        "__weakref__",
-        "_always",
-        "_asked",
-        "_files",
-        "_frame",
-        "_last",
-        "_ledger",
-        "_left",
-        "_look",
-        "_outside",
-        "_positions",
-        "_purse",
-        "_tracer",
-        "_until",
-        "_wanted",
-        "armed",
-        "mode",
-        "thorough",
-        "why_not",
-    )
+        "__dict__", "__weakref__", "_always", "_asked", "_files", "_frame", "_last", "_ledger", "_left",
+        "_look", "_outside", "_positions", "_purse", "_tracer", "_until", "_wanted", "armed", "mode",
+        "thorough", "why_not",
+    )  # fmt: skip
 
     def __init__(
         self,
