@@ -668,7 +668,8 @@ finish(Drive *self)
         result = PyDict_SetItem(since, (PyObject *)scope, Py_None);
     }
     Py_DECREF(since);
-    if (result == 0 && PyDict_Contains(way->scopes, (PyObject *)scope) == 1 && PyDict_DelItem(way->scopes, (PyObject *)scope) < 0) {
+    if (result == 0 && PyDict_Contains(way->scopes, (PyObject *)scope) == 1 &&
+        PyDict_DelItem(way->scopes, (PyObject *)scope) < 0) {
         PyErr_Clear();
     }
     return result;

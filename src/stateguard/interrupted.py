@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from types import CodeType
+
+
+def signal_handlers() -> list[Any]:
+    """What is set for each signal: a callable, a number, or ``None``. Empty where nobody has set anything."""
+    signal = sys.modules.get("signal")  # not imported for this: whoever sets a handler has done so
+    if signal is None:
+        return []
+    return [signal.getsignal(number) for number in signal.valid_signals()]
 
 
 def raised_by_signal_handler(error: BaseException) -> bool:
@@ -16,8 +24,6 @@ def raised_by_signal_handler(error: BaseException) -> bool:
     while trace is not None:
         raised_in.add(trace.tb_frame.f_code)
         trace = trace.tb_next
-    signal = sys.modules.get("signal")
-    if signal is None:
-        return False  # nobody has set a handler
-    handlers = map(signal.getsignal, signal.valid_signals())
-    return any(getattr(handler, "__code__", None) in raised_in for handler in handlers if callable(handler))
+    return any(
+        getattr(handler, "__code__", None) in raised_in for handler in signal_handlers() if callable(handler)
+    )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from stateguard.watch.content import own_dict
 from stateguard.watch.diff import ABSENT
 from stateguard.watch.kinds import Kind, is_a, module_of, mro, namespace, qualname
+from stateguard.watch.paths import GENERATED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -59,8 +60,6 @@ Mark = tuple[str, "weakref.ref[Any] | None"]
 
 _CLOCKS = frozenset({"datetime.datetime", "datetime.date", "datetime.timedelta"})
 
-_GENERATED = r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_-]{20,}\Z|[0-9a-fA-F]{16,}\Z"
-
 
 def _is_generated(key: Any) -> bool:
     """Whether a key was made by a program, one for each entry: a hash, a random id."""
@@ -68,7 +67,7 @@ def _is_generated(key: Any) -> bool:
         key = key.decode("latin-1")
     if type(key) is not str:
         return _full_name(type(key)) == "uuid.UUID"
-    return re.match(_GENERATED, key) is not None
+    return re.match(GENERATED, key) is not None
 
 
 def _is_counter(old: Any, new: Any) -> bool:

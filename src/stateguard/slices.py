@@ -99,9 +99,8 @@ class Slices:
             engine.looking = True
             seen = watcher.check_slice(until)
             if seen:
-                running = (
-                    engine.ledger.running()
-                )  # first: who ends is noted below before it leaves the ledger
+                # First: whoever ends is noted as unseen, and only then leaves the ledger.
+                running = engine.ledger.running()
                 # Who was let pass says so when it is asked for, and not at each step.
                 served = (*list(self._served.values()), *engine.unseen.suspects())
                 found = (*map(engine.passing.request, served), *running)

@@ -351,7 +351,9 @@ def test_a_wsgi_body_keeps_its_scope_and_its_place_until_it_is_closed(make_guard
     assert not guard.engine.passing.scopes
 
 
-def test_wsgi_requests_that_pass_are_the_suspects_of_the_next_look(resting, state):
+def guilty_and_last(resting, state):
+    """A guarded application: /guilty leaks, and /last makes a look due."""
+
     def app(environ, start_response):
         if environ["PATH_INFO"] == "/guilty":
             state.leak()
@@ -359,7 +361,11 @@ def test_wsgi_requests_that_pass_are_the_suspects_of_the_next_look(resting, stat
             look_now(resting)
         return [b"ok"]
 
-    guarded = WsgiGuard(app, guard=resting)
+    return WsgiGuard(app, guard=resting)
+
+
+def test_wsgi_requests_that_pass_are_the_suspects_of_the_next_look(resting, state):
+    guarded = guilty_and_last(resting, state)
     for path in ("/guilty", "/last"):
         wsgi_call(guarded, path)
     assert told(resting) == [("suspected", {"/guilty", "/last"})]
@@ -368,14 +374,7 @@ def test_wsgi_requests_that_pass_are_the_suspects_of_the_next_look(resting, stat
 def test_while_state_is_compared_in_slices_wsgi_requests_pass_as_well_and_stay_suspects(resting, state):
     resting.engine.pace.slicing = True
 
-    def app(environ, start_response):
-        if environ["PATH_INFO"] == "/guilty":
-            state.leak()
-        if environ["PATH_INFO"] == "/last":
-            look_now(resting)
-        return [b"ok"]
-
-    guarded = WsgiGuard(app, guard=resting)
+    guarded = guilty_and_last(resting, state)
     for path in ("/innocent", "/guilty"):
         wsgi_call(guarded, path)
     for _ in range(1_000):

@@ -7,11 +7,12 @@ by one of these names may have been the handler's doing.
 from __future__ import annotations
 
 import re
-import sys
 import threading
 from functools import partial
 from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
+
+from stateguard.interrupted import signal_handlers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,20 +25,13 @@ _WORD = r"[^\W\d]\w*"
 
 def may_have_written(path: str, watched: Callable[[object], bool]) -> bool:
     """Whether a handler that is watched code, and is set now, mentions the last names of ``path``."""
-    handlers = [function for function in map(_function, _handlers()) if function is not None]
+    handlers = [function for function in map(_function, signal_handlers()) if function is not None]
     mentioned: set[str] = set()
     for handler in handlers:
         if watched(handler.__globals__.get("__name__")):
             mentioned |= _mentions(handler)
     # The module's own name is nothing that its code mentions.
     return not mentioned.isdisjoint(re.findall(_WORD, path))
-
-
-def _handlers() -> list[Any]:
-    signal = sys.modules.get("signal")
-    if signal is None:
-        return []  # nobody has set one
-    return [signal.getsignal(number) for number in signal.valid_signals()]
 
 
 def _function(handler: Any) -> FunctionType | None:

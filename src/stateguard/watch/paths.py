@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from stateguard.watch.kinds import TypeInfo
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_.-]{0,39}\Z"
-_TOKEN = r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_-]{20,}\Z|[0-9a-fA-F]{16,}\Z"
+GENERATED = r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_-]{20,}\Z|[0-9a-fA-F]{16,}\Z"
+"""What an identifier or a token looks like, and no name that somebody has thought of does."""
 
 DEPTH = 1000
 
@@ -34,7 +35,7 @@ ENUM_MEMBER = "enum member"
 
 def _is_name(text: str) -> bool:
     """Whether a key looks like a name in a program."""
-    return re.match(_NAME, text) is not None and re.match(_TOKEN, text) is None
+    return re.match(_NAME, text) is not None and re.match(GENERATED, text) is None
 
 
 class Paths:
