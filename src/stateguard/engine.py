@@ -58,7 +58,7 @@ NEWCOMERS = 20
 
 
 def _suspect(suspects: dict[int, GuardedRequest | PassingScope], one: GuardedRequest | PassingScope) -> None:
-    # More are of no use to anybody, and looks may be seconds apart. That it is not the only one stays known.
+    # More are of no use to anybody, and looks may be seconds apart. That there are more stays known.
     if len(suspects) < SUSPECTS:
         suspects[id(one)] = one
 
@@ -72,7 +72,7 @@ class Engine:
         "__dict__", "__weakref__", "_apps", "_follows", "_greenlets", "_loose", "_newcomers", "active",
         "allowances", "baseline", "containment", "failures", "finder", "ledger", "locals", "looking",
         "modules", "pace", "passing", "reporter", "settling", "slices", "started", "tally", "turn",
-        "unseen", "warm_up", "watcher", "window",
+        "unseen", "warm_up", "watcher", "window", "window_over",
     )  # fmt: skip
 
     def __init__(self, config: Config, judge: Callable[[Watcher], Judge], sinks: Sequence[Sink] = ()) -> None:
@@ -108,6 +108,9 @@ class Engine:
         self.locals = ThreadLocals(self)
         self.passing = Passing(self)
         self.window: dict[int, GuardedRequest | PassingScope] = {}
+        """Who may have changed what is compared once per request, by identity."""
+        self.window_over = 0
+        """How many requests had ended when it began."""
         self.unseen = Unseen(self.passing.scopes)
         self.slices = Slices(self)
         self.baseline = Baseline(self)
@@ -190,6 +193,7 @@ class Engine:
         self.passing.open = False
         self.passing.scopes.clear()
         self.window.clear()
+        self.window_over = 0
         self.unseen.clear()
         self.slices.clear()
         self.started = False
@@ -210,6 +214,11 @@ class Engine:
                 self.failed("looking at the application object")
 
     # -- requests --------------------------------------------------------------------------------
+
+    @property
+    def over(self) -> int:
+        """How many requests have ended."""
+        return max(self.tally.requests - len(self.active) - len(self.passing.scopes), 0)
 
     @property
     def resting(self) -> bool:
@@ -448,7 +457,7 @@ class Engine:
         if slicing and not watcher.graph.has_hot:
             self._loose = True
             if not (brief or line):
-                self.unseen.looking()
+                self.unseen.looking(self.over)
                 self._looked()
                 self.slices.look()
             return
@@ -459,7 +468,7 @@ class Engine:
             if not hot:
                 self.slices.catch_up()  # before the look begins: with it, those are suspects no more
             if whole:
-                self.unseen.looking()
+                self.unseen.looking(self.over)
             if not (self.resting and self.unseen.any()):  # else nothing is going to be proven
                 self.ledger.about_to_look(full=not hot)
             seen = watcher.check_hot() if hot else watcher.check(keys=strict)
@@ -504,7 +513,7 @@ class Engine:
             self.looking = True
             strict = self.pace.gait == "strict"
             slicing = self.pace.slicing
-            served = self.slices.catch_up_deep(slicing)
+            served, among = self.slices.catch_up_deep(slicing)
             seen = [] if strict or slicing else watcher.check()
             if not slicing:  # else they have their turn in the round
                 seen += watcher.check_cold()
@@ -516,9 +525,17 @@ class Engine:
                 # Nobody has looked before those came, either.
                 loose = bool(unseen) or not all(isinstance(one, GuardedRequest) for one in found)
                 suspects = {id(one): one for one in map(self.passing.request, found)}
+                among = max(among, self.unseen.among(self.tally.requests))
+                if len(self.window) >= SUSPECTS:
+                    among = max(among, self.tally.requests - self.window_over, 1)
                 self.settling.record(
-                    seen, list(suspects.values()), unproven=not strict or loose, locate=nowhere
+                    seen,
+                    list(suspects.values()),
+                    unproven=not strict or loose,
+                    locate=nowhere,
+                    among=among,
                 )
+            self.window_over = self.over
             running = {id(request): request for request in self.ledger.running()}
             self.window = {**self.active, **{id(one): one for one in list(self.passing.scopes)}, **running}
         except Exception:

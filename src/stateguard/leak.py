@@ -23,8 +23,11 @@ or a registry; ``note``: a counter, a lazy initialisation, an idempotent write."
 PATH_LENGTH = 500
 """Characters of a request's path that are kept: a client may send any number."""
 
-SUSPECTS = 100
+LISTED = 100
 """Requests that one leak names, as suspects and as in flight."""
+
+SUSPECTS = LISTED + 1
+"""Requests that are remembered as suspects: one more, so that a list which is full is known to lack some."""
 
 SEVERITIES: tuple[Severity, ...] = ("note", "low", "high", "critical")
 """All severities, mildest first: compare by position."""
@@ -94,7 +97,8 @@ class Leak(Record):
 
     ``request`` is ``None`` when code outside any request did it (a timer, a thread, a start-up task).
     ``suspects`` lists the requests that may have done it when ``confidence`` is ``"suspected"``, at most
-    :data:`SUSPECTS`.
+    :data:`LISTED`, with one of each method and path first if there are more. Then the guilty one may be
+    another: see ``suspects_cut`` and ``suspect_count``.
     ``in_flight`` lists the other requests being served at that moment: they could read what was written. With
     ``restored``, also those being served when it was put back.
     """
@@ -123,6 +127,20 @@ class Leak(Record):
     """With ``on_leak="restore"``: ``"put back ..."``, or why it could not be."""
     fix: str = ""
     time: float = field(default_factory=time.time)
+    suspect_count: int = 0
+    """How many requests may have done it, those included that ``suspects`` does not list."""
+    suspect_count_exact: bool = True
+    """Whether ``suspect_count`` is exact. Otherwise more were served than are remembered: it is about how many
+    have had code running since what changed was last seen as it had been, taken from how many began."""
+
+    def __post_init__(self) -> None:
+        if self.suspect_count < len(self.suspects):
+            object.__setattr__(self, "suspect_count", len(self.suspects))
+
+    @property
+    def suspects_cut(self) -> bool:
+        """Whether requests may have done it that ``suspects`` does not list."""
+        return self.suspect_count > len(self.suspects) or not self.suspect_count_exact
 
     @property
     def id(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stateguard.attribution import signals
-from stateguard.leak import SUSPECTS
+from stateguard.leak import LISTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,8 @@ class Settling:
             # Stretches that nobody looked around: each of them may have done it, and so may other code.
             since = map(self._engine.passing.request, unseen)
             together = {id(request): request for request in (*candidates, *since)}
-            self.record(seen, list(together.values()), unproven=True, locate=nowhere)
+            among = self._engine.unseen.among(self._engine.tally.requests)
+            self.record(seen, list(together.values()), unproven=True, locate=nowhere, among=among)
             return
         watcher = self._engine.watcher
         if watcher is not None and len(candidates) == 1 and not unproven:
@@ -72,20 +73,25 @@ class Settling:
         candidates: list[GuardedRequest],
         unproven: bool = False,
         locate: Callable[[Seen, GuardedRequest | None], Location | None] | None = None,
+        among: int = 0,
     ) -> None:
-        """``locate`` finds the line; by default, that is the one in flight now."""
+        """``locate`` finds the line; by default, that is the one in flight now.
+
+        ``among`` is 0 if ``candidates`` are all there are, else about how many there are in all.
+        """
         if not seen:
             return
         passing = self._engine.passing
         verdicts = self._judge.judge(
             seen,
             candidates,
-            [*self._engine.active.values(), *map(passing.request, list(passing.scopes)[:SUSPECTS])],
+            [*self._engine.active.values(), *map(passing.request, list(passing.scopes)[:LISTED])],
             self._engine.ledger.threads(),
             locate or self._location,
             unproven,
             -1 if self._engine.ledger.crowded else self._engine.ledger.moment,
             self._engine.finder.why_none,
+            among,
         )
         if self._engine.containment is not None and not self._engine.warm_up.active:
             verdicts = self._contain(self._engine.containment, seen, verdicts)

@@ -25,7 +25,11 @@ class Slices:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._served: dict[int, GuardedRequest | PassingScope] = {}
-        """The latest requests that have had a stretch while state was compared in slices."""
+        """The latest requests that have had a stretch in this round."""
+        self._earlier: dict[int, GuardedRequest | PassingScope] = {}
+        """The same of the round before: what differs now may have been compared at its beginning."""
+        self._began = self._began_earlier = 0
+        """How many requests had ended when each of the two began."""
         self._said = False
         self._partial = self._partial_deep = False
         """Whether the latest look has left out a part, or a part of what hardly ever changes."""
@@ -57,9 +61,30 @@ class Slices:
     def note(self, one: GuardedRequest | PassingScope) -> None:
         """It has had a stretch meanwhile."""
         self._served[id(one)] = one
-        if len(self._served) > SUSPECTS:
+        if len(self._served) > SUSPECTS:  # that it is full stays known
             with suppress(RuntimeError, StopIteration):  # another thread may be at it as well
                 self._served.pop(next(iter(self._served)), None)
+
+    def _suspects(self) -> list[GuardedRequest | PassingScope]:
+        """The latest first: who has come in this round may certainly have written what differs now."""
+        return list({**self._earlier, **self._served}.values())[::-1]
+
+    def _among(self) -> int:
+        """About how many have had a stretch since what differs was compared: as many as in a whole round, if
+        more may have been than are remembered; else 0."""
+        if len(self._served) < SUSPECTS and len(self._earlier) < SUSPECTS:
+            return 0
+        return max(self._began - self._began_earlier, self._engine.tally.requests - self._began, 1)
+
+    def _next_round(self) -> None:
+        """All has been compared, but for what was being walked: that is as old as it was."""
+        engine, watcher = self._engine, self._engine.watcher
+        served, self._served = self._served, {}
+        if watcher is not None and watcher.graph.unsettled:
+            self._earlier = dict(list({**self._earlier, **served}.items())[-SUSPECTS:])
+        else:
+            self._earlier, self._began_earlier = served, self._began
+        self._began = engine.over
 
     def partly(self) -> None:
         """A look at a part of state, or at nothing but a slice: what is not in there may have changed."""
@@ -69,18 +94,21 @@ class Slices:
         """All is about to be compared at once, perhaps for the first time since slices were: anybody served
         meanwhile may have written what differs, and nobody in particular has."""
         if self._partial:
-            for one in list(self._served.values()):
-                self._engine.unseen.note(one)
+            among = self._among()
+            over = self._engine.tally.requests - among if among else self._began_earlier
+            self._engine.unseen.inherit(self._suspects(), over)
             self._partial = False  # last: a signal handler may raise
 
-    def catch_up_deep(self, slicing: bool) -> list[GuardedRequest | PassingScope]:
-        """The same of what hardly ever changes, left to the slices while ``slicing``. Those served."""
+    def catch_up_deep(self, slicing: bool) -> tuple[list[GuardedRequest | PassingScope], int]:
+        """The same of what hardly ever changes, left to the slices while ``slicing``. Those served, and about
+        how many they were if these are not all, else 0."""
         late = not slicing and (self._partial_deep or self._partial)
         self._partial_deep = slicing
-        served = list(self._served.values()) if late else []
+        served, among = (self._suspects(), self._among()) if late else ([], 0)
         if not slicing and not self._partial:
-            self._served = {}  # all has been compared since, with this
-        return served
+            self._served, self._earlier = {}, {}  # all has been compared since, with this
+            self._began = self._began_earlier = self._engine.over
+        return served, among
 
     def look(self) -> None:
         """Go on with the round, if its share of time allows; the lock is held.
@@ -102,16 +130,21 @@ class Slices:
                 # First: whoever ends is noted as unseen, and only then leaves the ledger.
                 running = engine.ledger.running()
                 # Who was let pass says so when it is asked for, and not at each step.
-                served = (*list(self._served.values()), *engine.unseen.suspects())
-                found = (*map(engine.passing.request, served), *running)
+                served = (*self._suspects(), *engine.unseen.suspects())
+                found = (*running, *map(engine.passing.request, served))
                 suspects = {id(one): one for one in found}
-                engine.settling.record(seen, list(suspects.values()), unproven=True, locate=nowhere)
+                among = max(self._among(), engine.unseen.among(engine.tally.requests))
+                engine.settling.record(
+                    seen, list(suspects.values()), unproven=True, locate=nowhere, among=among
+                )
         except Exception:
             engine.started = False
             engine.failed("comparing shared state")
         finally:
             engine.looking = False
             engine.tally.slice(pace.slice_spent(started), rotation.rounds != rounds)
+            if rotation.rounds != rounds:
+                self._next_round()
         if rotation.rounds != rounds and not watcher.graph.unsettled:
             pace.expect(watcher.graph.cost)
             self.slow_down()
@@ -119,4 +152,6 @@ class Slices:
     def clear(self) -> None:
         """Nobody is being served: after a fork, or at the end."""
         self._served.clear()
+        self._earlier.clear()
+        self._began = self._began_earlier = 0
         self._partial = self._partial_deep = False

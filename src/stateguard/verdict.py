@@ -12,7 +12,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING
 
 from stateguard.credentials import without
-from stateguard.leak import SUSPECTS, Leak, RequestInfo
+from stateguard.leak import LISTED, Leak, RequestInfo
 from stateguard.report.advice import advise
 
 if TYPE_CHECKING:
@@ -26,6 +26,19 @@ if TYPE_CHECKING:
 
 
 UNNOTICED = "put back before any other request could run"
+
+
+def _listed(candidates: Sequence[GuardedRequest]) -> tuple[RequestInfo, ...]:
+    """Who is named. Of too many, any is as likely as another: one of each method and path first, so that the
+    list shows as much as it can of what code has run."""
+    infos = [request.info for request in candidates]
+    if len(infos) <= LISTED:
+        return tuple(infos)
+    apart: dict[tuple[str, str], RequestInfo] = {}
+    for info in infos:
+        apart.setdefault((info.method, info.path), info)
+    named = set(map(id, apart.values()))
+    return (*apart.values(), *(info for info in infos if id(info) not in named))[:LISTED]
 
 
 class Judge:
@@ -47,11 +60,13 @@ class Judge:
         unproven: bool = False,
         moment: int = -1,
         unlocated: Callable[[GuardedRequest | None], str] = lambda sole: "",
+        among: int = 0,
     ) -> list[tuple[Leak, GuardedRequest | None, Seen]]:
         """The leaks among the changes, each with the request it is proven against, if one is.
 
         ``moment`` is the same for two changes between which no other stretch has begun; -1 where others run.
-        ``unlocated`` tells why ``locate`` has found no line.
+        ``unlocated`` tells why ``locate`` has found no line. ``among`` is about how many candidates there are
+        in all, if more may have been than are remembered; it is 0 if these are all.
         """
         found: list[tuple[Leak, GuardedRequest | None, Seen]] = []
         around = [request for request in in_flight if request.active]
@@ -61,10 +76,10 @@ class Judge:
                 continue
             if self._allow.allows(one.path, one.root):
                 continue
-            sole = candidates[0] if len(candidates) == 1 else None
+            sole = candidates[0] if len(candidates) == 1 and not among else None
             if sole is not None and (unproven or self._written_outside(one.root)):
                 sole = None
-            leak = self._leak(one, sole, candidates, around, locate(one, sole), unlocated)
+            leak = self._leak(one, sole, candidates, around, locate(one, sole), unlocated, among)
             if sole is not None:
                 restored = self._put_back(sole, leak, around, moment)
                 if restored is not None:
@@ -82,15 +97,17 @@ class Judge:
         around: Sequence[GuardedRequest],
         location: Location | None,
         unlocated: Callable[[GuardedRequest | None], str],
+        among: int,
     ) -> Leak:
         change = seen.change
         # Alone, though perhaps not proven: only what it brought can tell how bad the change is.
-        data = candidates[0].data if len(candidates) == 1 else None
+        data = candidates[0].data if len(candidates) == 1 and not among else None
         severity, reason = self._rater.rate(seen, data, len(candidates))
         confidence: Confidence = "exact" if sole is not None else "suspected"
         suspects: tuple[RequestInfo, ...] = ()
+        count = 0
         if sole is None:
-            suspects = tuple(request.info for request in candidates[:SUSPECTS])
+            suspects, count = _listed(candidates), max(len(candidates), among)
         path, before, after = seen.path, change.before, change.after
         if self._watcher.shows_values:
             secrets = frozenset[str]().union(*(one.data.credentials() for one in candidates if one.data))
@@ -103,13 +120,15 @@ class Judge:
             request=sole.info if sole is not None else None,
             confidence=confidence,
             suspects=suspects,
+            suspect_count=count,
+            suspect_count_exact=not among,
             location=location,
             before=before,
             after=after,
             before_hash=change.before_hash,
             after_hash=change.after_hash,
             root=seen.root,
-            in_flight=tuple(request.info for request in around[:SUSPECTS] if request is not sole),
+            in_flight=tuple(request.info for request in around[:LISTED] if request is not sole),
             unlocated="" if location is not None else unlocated(sole),
             after_response=sole is not None and not sole.active,
             fix=advise(seen.path, seen.root, change.kind, change.before, change.after, seen.holder),
@@ -132,7 +151,7 @@ class Judge:
             first,
             restored=True,
             restored_at=leak.time,
-            in_flight=tuple(beside.values())[:SUSPECTS],
+            in_flight=tuple(beside.values())[:LISTED],
         )
 
     # Code outside any request: a timer, a background thread. What it writes is nobody's leak, but as long

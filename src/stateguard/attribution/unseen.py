@@ -24,7 +24,7 @@ RUNNING = 1 << 62
 class Unseen:
     """Those of one engine, each by its request, or by its scope if it is let pass."""
 
-    __slots__ = ("_before", "_passing", "_under_way", "covered", "looks", "since")
+    __slots__ = ("_before", "_begun", "_over", "_passing", "_under_way", "covered", "looks", "since")
 
     def __init__(self, passing: dict[PassingScope, PassingScope]) -> None:
         self._passing = passing
@@ -38,6 +38,10 @@ class Unseen:
         self._before: dict[GuardedRequest | PassingScope, None] = {}
         """Whose code had run when it began, until it is complete."""
         self._under_way: dict[tuple[int, int], list[Any]] = {}
+        self._begun = 0
+        """How many requests had ended when the latest look at everything began, be it complete or not."""
+        self._over = 0
+        """The same of the latest that is complete: whoever ended later is a suspect."""
 
     def begins(self, one: GuardedRequest | PassingScope) -> None:
         """A stretch begins on this thread."""
@@ -64,7 +68,7 @@ class Unseen:
             self.ends(one)
 
     def note(self, one: GuardedRequest | PassingScope) -> None:
-        """It is a suspect of the next look. More than some are of no use to anybody."""
+        """It is a suspect of the next look. More than some are of no use to anybody: see :meth:`among`."""
         since: dict[GuardedRequest | PassingScope, None] | None = None
         while since is not self.since:  # a look that begins meanwhile replaces it
             since = self.since
@@ -81,13 +85,27 @@ class Unseen:
         found.update((scope, None) for scope in stepped)
         return list(found)
 
+    def among(self, requests: int) -> int:
+        """About how many there are in all, if more may have been than are remembered; else 0.
+
+        ``requests`` is how many have begun so far.
+        """
+        cut = len(self.since) >= SUSPECTS or len(self._before) >= SUSPECTS or len(self._stepped()) > SUSPECTS
+        return max(requests - self._over, 1) if cut else 0
+
+    def inherit(self, ones: list[GuardedRequest | PassingScope], over: int) -> None:
+        """Those are suspects of the next look as well, and whoever else was served after so many had ended."""
+        self.since.update(dict.fromkeys(ones))
+        self._over = min(self._over, over)
+
     def any(self) -> bool:
         """Whether there are suspects."""
         return bool(self._stepped() or self._before or self.since)
 
-    def looking(self) -> None:
-        """A look at everything begins."""
+    def looking(self, over: int) -> None:
+        """A look at everything begins, when so many requests have ended."""
         self.looks += 1
+        self._begun = over
         since, self.since = self.since, {}  # first: see `note`
         self._before.update(since)
 
@@ -96,6 +114,7 @@ class Unseen:
         over, self._before = self._before, {}
         over.update((scope, None) for scope in self._stepped()[:SUSPECTS])
         self.covered = self.looks
+        self._over = self._begun
         for one, _ in list(self._under_way.values()):
             self.since[one] = None
         return list(over)
@@ -105,3 +124,4 @@ class Unseen:
         self.since = {}
         self._before.clear()
         self._under_way.clear()
+        self._begun = self._over = 0

@@ -70,6 +70,7 @@ def row(one: Distinct) -> dict[str, Any]:
     """One leak as the page takes it: texts bounded and printable, nothing else."""
     leak = one.leak
     lanes = _lanes(leak)
+    drawn = sum(lane["role"] == "suspect" for lane in lanes[:LANES])
     location = None
     if leak.location is not None:
         at = leak.location
@@ -100,7 +101,10 @@ def row(one: Distinct) -> dict[str, Any]:
         "restored": leak.restored,
         "after_response": leak.after_response,
         "lanes": lanes[:LANES],
-        "more": max(0, len(lanes) - LANES),
+        "more": sum(lane["role"] == "reader" for lane in lanes[LANES:]),
+        "suspects": leak.suspect_count,
+        "suspects_exact": leak.suspect_count_exact,
+        "suspects_drawn": drawn,
     }
 
 

@@ -30,7 +30,8 @@ class Distinct:
 
     id: str
     leak: Leak
-    """Its most telling occurrence: worst severity, then one whose line is known, then the most company."""
+    """Its most telling occurrence: worst severity, then one whose line is known, then one that is proven or
+    lists all who may have done it, then the most company."""
     first: float
     last: float
     seen: dict[str, int] = field(default_factory=dict)
@@ -81,11 +82,12 @@ class Merged:
         return known
 
 
-def _telling(leak: Leak) -> tuple[int, bool, bool, int, bool, int, float]:
+def _telling(leak: Leak) -> tuple[int, bool, bool, bool, int, bool, int, float]:
     return (
         SEVERITIES.index(leak.severity),
         leak.location is not None,
         leak.confidence == "exact",
+        leak.suspect_count_exact,
         min(len(leak.in_flight), 8),
         any(request.ended is not None for request in (leak.request, *leak.in_flight) if request),
         len(leak.in_flight),

@@ -93,7 +93,8 @@ def _attributes(leak: Leak, seen: int) -> dict[str, str | int | bool]:
         f"stateguard.leak.{name}": clean(clip(text)) for name, text in texts.items()
     }
     found["stateguard.leak.seen"] = seen
-    found["stateguard.leak.suspects"] = len(leak.suspects)
+    found["stateguard.leak.suspects"] = leak.suspect_count
+    found["stateguard.leak.suspects_exact"] = leak.suspect_count_exact
     found["stateguard.leak.in_flight"] = len(leak.in_flight)
     if leak.location is not None:
         found["code.file.path"] = clean(clip(leak.location.file))

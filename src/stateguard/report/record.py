@@ -11,7 +11,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from stateguard.leak import SEVERITIES, Confidence, Frame, Leak, Location, RequestInfo
+from stateguard.leak import LISTED, SEVERITIES, Confidence, Frame, Leak, Location, RequestInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,6 @@ def encode(leak: Leak, seen: int, process: str) -> bytes:
     fields = leak.to_dict()
     record = {
         **bounded(fields),
-        "suspect_count": len(leak.suspects),
         "in_flight_count": len(leak.in_flight),
         "seen": seen,
         "process": process,
@@ -93,7 +92,8 @@ def decode(record: Mapping[str, Any]) -> Leak:
             severity=severity,
             confidence=cast("Confidence", confidence),
             request=None if request is None else _request(request),
-            suspects=tuple(map(_request, record.get("suspects") or ())),
+            suspects=(suspects := tuple(map(_request, record.get("suspects") or ()))),
+            **_suspect_count(record, len(suspects)),
             in_flight=tuple(map(_request, record.get("in_flight") or ())),
             location=None if location is None else _location(location),
             root=_text(record, "root"),
@@ -107,6 +107,15 @@ def decode(record: Mapping[str, Any]) -> Leak:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a recorded leak: {type(error).__name__}: {error}"[:200]) from error
+
+
+def _suspect_count(record: Mapping[str, Any], listed: int) -> dict[str, Any]:
+    """How many requests may have done it. A version that does not say so has counted no further than 100."""
+    count = record.get("suspect_count", listed)
+    if type(count) is not int or not 0 <= count < 2**53:
+        raise ValueError("suspect_count is no count")
+    exact = record.get("suspect_count_exact", max(count, listed) < LISTED)
+    return {"suspect_count": count, "suspect_count_exact": exact is True}
 
 
 def _text(record: Mapping[str, Any], name: str) -> str:

@@ -84,7 +84,8 @@ def _event(leak: Leak, seen: int) -> dict[str, Any]:
             "leak": {
                 **texts,
                 "seen": seen,
-                "suspects": len(leak.suspects),
+                "suspects": leak.suspect_count,
+                "suspects_exact": leak.suspect_count_exact,
                 "in_flight": len(leak.in_flight),
                 "request": "" if request is None else clean(clip(str(request), 1000)),
                 "location": "" if leak.location is None else clean(clip(str(leak.location), 1000)),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from stateguard.aside import allowed_to_block
 from stateguard.messages import see
 from stateguard.report.record import bounded, clip
+from stateguard.report.wording import suspects
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -84,6 +85,11 @@ def _who(leak: Leak) -> str:
         when = ", after the response" if leak.after_response else ""
         restored = f", and put back {_later(leak)}in the same request" if leak.restored else ""
         return f"{leak.request}{when}{restored}; exact: only its code was running then"
+    if leak.suspects_cut:
+        return (
+            f"one of {suspects(leak)} whose code was running then; {len(leak.suspects)} of them are listed, "
+            f"the guilty one may be another: {_names(leak.suspects)}"
+        )
     if not leak.suspects:
         return "code outside any request"
     if len(leak.suspects) == 1:
@@ -163,6 +169,7 @@ def fields(leak: Leak) -> Mapping[str, object]:
         "leak_kind": leak.kind,
         "leak_severity": leak.severity,
         "leak_confidence": leak.confidence,
+        "leak_suspect_count": leak.suspect_count,
         "leak_contained": leak.contained,
         "request_id": clip(leak.request.id) if leak.request else None,
     }

@@ -129,8 +129,10 @@ function describe(leak) {
 }
 function aside(leak) {
   const until = leak.contained ? `The guard's own restore: ${leak.contained}.` : leak.restored ? "It was put back later in the same request: only requests that overlap it could read it." : "It stays until something overwrites it or the process ends: every later request can read it.";
+  const about = leak.suspects_exact ? "" : "about ", all = leak.suspects_exact && leak.suspects_drawn >= leak.suspects;
+  const others = leak.suspects && !all ? ` It was one of ${about}${number(leak.suspects)} requests; ${number(leak.suspects_drawn)} of them are drawn, the guilty one may be another.` : "";
   const more = leak.more ? ` ${number(leak.more)} more requests were in flight.` : "";
-  return `${until}${more}${leak.after_response ? " It was written after the response had been sent." : ""}`;
+  return `${until}${others}${more}${leak.after_response ? " It was written after the response had been sent." : ""}`;
 }
 function legend(leak) {
   const has = (role) => leak.lanes.some((r) => r.role === role), made = el("p", "legend");
