@@ -130,8 +130,8 @@ class Leak(Record):
     suspect_count: int = 0
     """How many requests may have done it, those included that ``suspects`` does not list."""
     suspect_count_exact: bool = True
-    """Whether ``suspect_count`` is exact. Otherwise more were served than are remembered: it is about how many
-    have had code running since what changed was last seen as it had been, taken from how many began."""
+    """Whether ``suspect_count`` is exact. If not, more were served than are remembered: it is about how many
+    have been since what changed was last seen as it was before, known from how many requests began."""
 
     def __post_init__(self) -> None:
         if self.suspect_count < len(self.suspects):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,12 @@ def _merged() -> Merged:
     )
     merged.add(worst, 7, "one")
     merged.add(hostile(), 9_000_000, "one")
-    for number in range(MANY - 2):
+    suspects = tuple(RequestInfo(f"s{i}", "http", "GET", f"/maybe/{i}", 1000.1) for i in range(100))
+    cut = leak("shop.CUT", severity="note", request=None, confidence="suspected", suspects=suspects)
+    merged.add(replace(cut, suspect_count=2743, suspect_count_exact=False), 1, "one")
+    few = leak("shop.FEW", severity="note", request=None, confidence="suspected", suspects=suspects[:3])
+    merged.add(few, 1, "one")
+    for number in range(MANY - 4):
         severity = SEVERITIES[number % 3]
         confidence = "suspected" if number % 2 else "exact"
         merged.add(leak(f"shop.N{number}", severity=severity, confidence=confidence), number + 1, "one")
@@ -76,10 +82,23 @@ def test_the_swimlane_shows_who_wrote_and_who_could_read(page: Page) -> None:
     assert "15 more requests were in flight" in page.js("document.getElementById('detail').textContent")
 
 
+def test_that_not_all_suspects_are_drawn_is_said(page: Page) -> None:
+    page.js("on.add('note')")
+    _search(page, "shop.CUT")
+    told = page.js("document.getElementById('detail').textContent")
+    assert "one of about 2,743 requests; 16 of them are drawn, the guilty one may be another" in told
+    assert "more requests were in flight" not in told
+    _search(page, "shop.FEW")
+    assert page.js("document.querySelectorAll('.lane.suspect').length") == 3
+    assert "are drawn" not in page.js("document.getElementById('detail').textContent")
+    page.js("on.delete('note')")
+    _search(page, "")
+
+
 def test_search_filters_and_order(page: Page) -> None:
     _search(page, "shop.N42 appended")
     assert page.js("shown.length") == sum(
-        "n42" in f"n{i}" and i % 3 > 0 for i in range(MANY - 2) if f"n{i}".startswith("n42")
+        "n42" in f"n{i}" and i % 3 > 0 for i in range(MANY - 4) if f"n{i}".startswith("n42")
     )
     _search(page, "")
     page.js("$('order').value = 'count'; $('order').dispatchEvent(new Event('change'))")

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from stateguard import Guard
 from stateguard.errors import ConfigError
+from stateguard.leak import RequestInfo
 from stateguard.report.jsonl import JsonLines
 from stateguard.report.merge import read_leaks
 from stateguard.report.record import decode
@@ -73,8 +75,34 @@ def test_hostile_text_is_one_bounded_ascii_line(tmp_path: Path) -> None:
     assert data.count(b"\n") == 1
     assert all(32 <= byte < 127 for byte in data[:-1])
     assert len(data) < 300_000
-    assert json.loads(data)["in_flight_count"] == 1000
+    assert json.loads(data)["in_flight_count"] == json.loads(data)["suspect_count"] == 1000
     assert len(read_leaks([tmp_path]).leaks) == 1
+
+
+def test_files_that_list_all_suspects_or_not_merge(tmp_path: Path) -> None:
+    """The occurrence that lists all of them tells more; what an older version has written is read as well."""
+    some = tuple(RequestInfo(f"r{n}", "http", "GET", f"/{n}", 1000.0) for n in range(100))
+    cut = leak(request=None, confidence="suspected", suspects=some, suspect_count=743, time=1003.0)
+    cut = replace(cut, suspect_count_exact=False)
+    JsonLines(tmp_path / "a").leak(cut, 4)
+    [one] = read_leaks([tmp_path]).worst_first()
+    assert (one.leak.suspect_count, one.leak.suspect_count_exact, one.leak.suspects_cut) == (743, False, True)
+    known = replace(cut, suspects=some[:3], suspect_count=3, suspect_count_exact=True, time=1001.0)
+    JsonLines(tmp_path / "b").leak(known, 2)
+    old = {**known.to_dict(), "seen": 1, "process": "old", "time": 1002.0}
+    del old["suspect_count_exact"]
+    (tmp_path / "old.jsonl").write_text(json.dumps(old) + "\n")
+    merged = read_leaks([tmp_path])
+    [one] = merged.worst_first()
+    assert merged.unreadable == 0
+    assert one.count == 7
+    assert (len(one.leak.suspects), one.leak.suspects_cut) == (3, False)
+    done = subprocess.run(
+        [str(BIN / "stateguard"), "report", str(tmp_path / "a"), "--json"], capture_output=True, timeout=60
+    )
+    [told] = json.loads(done.stdout)["leaks"]
+    assert (told["suspect_count"], told["suspect_count_exact"]) == (743, False)
+    assert len(told["suspects"]) < 100
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])

@@ -101,6 +101,15 @@ def test_hostile_texts_are_printable_and_bounded(seen: Seen) -> None:
     span.to_json()
 
 
+def test_how_many_requests_it_may_have_been(seen: Seen) -> None:
+    seen.sink.leak(
+        leak(request=None, confidence="suspected", suspect_count=743, suspect_count_exact=False), 1
+    )
+    (span,) = seen.exporter.get_finished_spans()
+    assert span.attributes["stateguard.leak.suspects"] == 743
+    assert span.attributes["stateguard.leak.suspects_exact"] is False
+
+
 def test_without_an_sdk_nothing_happens() -> None:
     OpenTelemetry().leak(leak(), 1)
 

@@ -139,5 +139,12 @@ def test_hostile_texts(events: list[dict[str, Any]]) -> None:
     assert all(str(value).isprintable() for value in event["contexts"]["leak"].values())
 
 
+def test_how_many_requests_it_may_have_been(events: list[dict[str, Any]]) -> None:
+    Sentry().leak(leak(request=None, confidence="suspected", suspect_count=743, suspect_count_exact=False), 1)
+    (event,) = _sent(events)
+    told = event["contexts"]["leak"]
+    assert (told["suspects"], told["suspects_exact"]) == (743, False)
+
+
 def test_without_init_nothing_is_sent() -> None:
     Sentry().leak(leak(), 1)

@@ -8,13 +8,13 @@ import pytest
 
 from stateguard.leak import Leak, Location, RequestInfo
 from stateguard.report.record import bounded, decode
-from stateguard.report.text import aftermath, render_leak
+from stateguard.report.text import aftermath, fields, render_leak
 
 AMELIA, BRUNO = (RequestInfo(id_, "http", "POST", "/chat") for id_ in ("amelia-1", "bruno-2"))
 
 
 def leak_of(request: RequestInfo | None, suspects: tuple[RequestInfo, ...] = (), **more: Any) -> Leak:
-    fields: dict[str, Any] = {"location": None, **more}
+    others: dict[str, Any] = {"location": None, **more}
     return Leak(
         path="shop.HISTORY",
         kind="appended",
@@ -27,7 +27,7 @@ def leak_of(request: RequestInfo | None, suspects: tuple[RequestInfo, ...] = (),
         after="list of 1 item",
         before_hash="a" * 12,
         after_hash="b" * 12,
-        **fields,
+        **others,
     )
 
 
@@ -48,6 +48,20 @@ def row(name: str, leak: Leak) -> str:
             {},
             "one of 2 requests whose code was running then: POST /chat (request amelia-1)",
         ),
+        (
+            None,
+            (AMELIA, BRUNO),
+            {"suspect_count": 2743, "suspect_count_exact": False},
+            "one of about 2,743 requests whose code was running then; 2 of them are listed, the guilty one may "
+            "be another: POST /chat (request amelia-1), POST /chat (request bruno-2)",
+        ),
+        (
+            None,
+            (AMELIA,) * 100,
+            {"suspect_count": 150},
+            "one of 150 requests whose code was running then; 100 of them are listed, the guilty one may be",
+        ),
+        (None, (AMELIA,), {"suspect_count_exact": False}, "one of about 1 request whose code"),
         (None, (), {}, "code outside any request"),
     ],
 )
@@ -96,6 +110,51 @@ def test_what_a_request_puts_back_by_itself_is_said_in_one_line() -> None:
     alone = replace(leak, in_flight=())
     assert row("beside", alone).endswith("no other request was in flight")
     assert decode(bounded(leak.to_dict())) == leak
+
+
+def test_the_fields_of_a_log_record_say_how_many_they_were() -> None:
+    many = leak_of(None, (AMELIA,) * 100, suspect_count=743, suspect_count_exact=False)
+    carried: Any = fields(many)
+    assert carried["leak_suspect_count"] == carried["leak"]["suspect_count"] == 743
+    assert carried["leak"]["suspect_count_exact"] is False
+    assert len(carried["leak"]["suspects"]) < 743
+    assert fields(leak_of(None, (AMELIA, BRUNO)))["leak_suspect_count"] == 2
+    assert fields(leak_of(AMELIA))["leak_suspect_count"] == 0
+
+
+def test_a_record_keeps_how_many_they_were() -> None:
+    few = leak_of(None, (AMELIA, BRUNO))
+    assert (few.suspect_count, few.suspects_cut) == (2, False)
+    assert decode(bounded(few.to_dict())) == few
+    many = leak_of(None, (AMELIA,) * 100, suspect_count=743, suspect_count_exact=False)
+    read = decode(bounded(many.to_dict()))
+    assert (read.suspect_count, read.suspect_count_exact, read.suspects_cut) == (743, False, True)
+    known = decode(bounded(leak_of(None, (AMELIA,) * 80).to_dict()))
+    assert len(known.suspects) < 80, "a record lists fewer"
+    assert "one of 80 requests" in row("who", known)
+    assert f"{len(known.suspects)} of them are listed" in row("who", known)
+
+
+@pytest.mark.parametrize(("requests", "told"), [(2, 2), (80, 80), (100, 100)])
+@pytest.mark.parametrize("line", [True, False])
+def test_an_old_record_does_not_say_how_many_they_were(requests: int, told: int, line: bool) -> None:
+    old = bounded(leak_of(None, (AMELIA,) * min(requests, 100)).to_dict())
+    del old["suspect_count"], old["suspect_count_exact"]
+    if line:
+        old["suspect_count"] = requests  # lines of JSON had it, but did not count beyond 100
+    else:
+        old["suspects"] *= requests // len(old["suspects"])
+        told = len(old["suspects"])
+    read = decode(old)
+    assert read.suspect_count == told
+    assert read.suspect_count_exact is (told < 100)
+    assert read.suspects_cut is (told == 100 or told > len(read.suspects))
+
+
+@pytest.mark.parametrize("wrong", [-1, 2**60, "7", 1.5, None, True])
+def test_a_record_with_a_strange_count_is_no_record(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="suspect_count"):
+        decode({**leak_of(None, (AMELIA,)).to_dict(), "suspect_count": wrong})
 
 
 def test_a_record_keeps_why_there_is_no_line() -> None:

@@ -94,7 +94,7 @@ class Unseen:
         return max(requests - self._over, 1) if cut else 0
 
     def inherit(self, ones: list[GuardedRequest | PassingScope], over: int) -> None:
-        """Those are suspects of the next look as well, and whoever else was served after so many had ended."""
+        """Those are suspects of the next look as well, and whoever was served after so many had ended."""
         self.since.update(dict.fromkeys(ones))
         self._over = min(self._over, over)
 

@@ -85,6 +85,8 @@ def decode(record: Mapping[str, Any]) -> Leak:
             raise ValueError(f"no such severity or confidence: {severity!r}, {confidence!r}"[:200])
         request = record.get("request")
         location = record.get("location")
+        suspects = tuple(map(_request, record.get("suspects") or ()))
+        count, exact = _suspect_count(record, len(suspects))
         return Leak(
             **{name: _text(record, name) for name in ("path", "kind", "reason", "before", "after")},
             before_hash=_text(record, "before_hash"),
@@ -92,8 +94,9 @@ def decode(record: Mapping[str, Any]) -> Leak:
             severity=severity,
             confidence=cast("Confidence", confidence),
             request=None if request is None else _request(request),
-            suspects=(suspects := tuple(map(_request, record.get("suspects") or ()))),
-            **_suspect_count(record, len(suspects)),
+            suspects=suspects,
+            suspect_count=count,
+            suspect_count_exact=exact,
             in_flight=tuple(map(_request, record.get("in_flight") or ())),
             location=None if location is None else _location(location),
             root=_text(record, "root"),
@@ -109,13 +112,16 @@ def decode(record: Mapping[str, Any]) -> Leak:
         raise ValueError(f"not a recorded leak: {type(error).__name__}: {error}"[:200]) from error
 
 
-def _suspect_count(record: Mapping[str, Any], listed: int) -> dict[str, Any]:
-    """How many requests may have done it. A version that does not say so has counted no further than 100."""
+def _suspect_count(record: Mapping[str, Any], listed: int) -> tuple[int, bool]:
+    """How many requests may have done it, and whether that is exact.
+
+    Records of versions that do not say have counted no further than :data:`~stateguard.leak.LISTED`.
+    """
     count = record.get("suspect_count", listed)
     if type(count) is not int or not 0 <= count < 2**53:
         raise ValueError("suspect_count is no count")
     exact = record.get("suspect_count_exact", max(count, listed) < LISTED)
-    return {"suspect_count": count, "suspect_count_exact": exact is True}
+    return count, exact is True
 
 
 def _text(record: Mapping[str, Any], name: str) -> str:
