@@ -52,8 +52,8 @@ def row(name: str, leak: Leak) -> str:
             None,
             (AMELIA, BRUNO),
             {"suspect_count": 2743, "suspect_count_exact": False},
-            "one of about 2,743 requests whose code was running then; 2 of them are listed, the guilty one may "
-            "be another: POST /chat (request amelia-1), POST /chat (request bruno-2)",
+            "one of about 2,743 requests whose code was running then; 2 of them are listed, the guilty one "
+            "may be another: POST /chat (request amelia-1), POST /chat (request bruno-2)",
         ),
         (
             None,
