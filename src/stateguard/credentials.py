@@ -73,6 +73,11 @@ def looks_like_credential(text: str | bytes) -> bool:
     return _form().search(start.decode("latin-1") if isinstance(start, bytes) else start) is not None
 
 
+def concealed(preview: str) -> str:
+    """A preview of what may be a credential."""
+    return preview if preview in ("absent", "None") else HIDDEN
+
+
 def without(text: str, credentials: frozenset[str]) -> str:
     """``text`` in which the given credentials, or the beginnings of long ones, are hidden."""
     for secret in sorted(credentials, key=len, reverse=True):

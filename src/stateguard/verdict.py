@@ -11,7 +11,7 @@ from dataclasses import replace
 from threading import get_ident
 from typing import TYPE_CHECKING
 
-from stateguard.credentials import without
+from stateguard.credentials import concealed, without
 from stateguard.leak import LISTED, Leak, RequestInfo
 from stateguard.report.advice import advise
 
@@ -112,6 +112,8 @@ class Judge:
         if self._watcher.shows_values:
             secrets = frozenset[str]().union(*(one.data.credentials() for one in candidates if one.data))
             path, before, after = (without(text, secrets) for text in (path, before, after))
+            if among:  # the credentials of those who were forgotten are not known
+                path, before, after = seen.root or path, concealed(before), concealed(after)
         return Leak(
             path=path,
             kind=change.kind,

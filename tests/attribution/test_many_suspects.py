@@ -194,6 +194,35 @@ def test_of_too_many_one_of_each_kind_is_listed_first(guard, state):
     assert {request.path for request in leak.suspects[:3]} == {"/write", "/health", "/other"}
 
 
+@pytest.mark.parametrize("requests", [2 * LISTED, LISTED])
+def test_credentials_of_those_who_are_forgotten_are_not_shown(state, requests):
+    guard = rest(Guard(watch=[MODULE], process=False, locate="never", show_values=True))
+    secret, key = "correct-horse-battery", "key-of-a-session"
+
+    def app(environ, start_response):
+        if environ["PATH_INFO"] == "/guilty":
+            state.T0[key] = secret
+            guard.engine.pace.next_look = 0
+        return [b"ok"]
+
+    guarded = WsgiGuard(app, guard=guard)
+    try:
+        for n in range(requests):
+            path = "/guilty" if n == requests - 1 else f"/{n}"
+            environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path}
+            if path == "/guilty":
+                environ |= {"QUERY_STRING": f"password={secret}", "HTTP_COOKIE": f"s={key}"}
+            list(guarded(environ, lambda *args: None))
+        [leak] = guard.leaks
+    finally:
+        guard.close()
+    assert leak.suspects_cut is (requests > LISTED)
+    told = f"{leak!r} {render_leak(leak)}"
+    assert secret not in told
+    assert key not in told
+    assert leak.root == f"{MODULE}.T0"
+
+
 # -- what is compared once per request --------------------------------------------------------------
 
 

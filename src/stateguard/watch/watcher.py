@@ -10,7 +10,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
-from stateguard.credentials import HIDDEN, names_a_secret
+from stateguard.credentials import HIDDEN, concealed, names_a_secret
 from stateguard.watch.chain import application_chain
 from stateguard.watch.constants import string_constants
 from stateguard.watch.diff import Describer, RawChange
@@ -38,10 +38,6 @@ def _is_importing(members: dict[str, Any]) -> bool:
 
 def _hidden(value: Any) -> str:
     return HIDDEN
-
-
-def _secret(preview: str) -> str:
-    return preview if preview in ("absent", "None") else HIDDEN
 
 
 class Seen:
@@ -305,7 +301,7 @@ class Watcher:
                 whole = path + change.suffix
                 own = whole if names else root
                 if self._show and names_a_secret(whole):
-                    change.before, change.after = map(_secret, (change.before, change.after))
+                    change.before, change.after = map(concealed, (change.before, change.after))
                 held = "" if names else holder
                 found.append(Seen(whole, own, change, difference.node, difference.fresh, difference, held))
         return found
