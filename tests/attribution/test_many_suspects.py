@@ -202,21 +202,21 @@ def test_credentials_of_those_who_are_forgotten_are_not_shown(state, requests):
     def app(environ, start_response):
         if environ["PATH_INFO"] == "/guilty":
             state.T0[key] = secret
+        if environ["PATH_INFO"] == "/look":
             guard.engine.pace.next_look = 0
         return [b"ok"]
 
     guarded = WsgiGuard(app, guard=guard)
     try:
-        for n in range(requests):
-            path = "/guilty" if n == requests - 1 else f"/{n}"
+        for path in (*(f"/{n}" for n in range(requests - 2)), "/guilty", "/look"):
             environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path}
             if path == "/guilty":
-                environ |= {"QUERY_STRING": f"password={secret}", "HTTP_COOKIE": f"s={key}"}
+                environ["QUERY_STRING"] = f"password={secret}&token={key}"
             list(guarded(environ, lambda *args: None))
         [leak] = guard.leaks
     finally:
         guard.close()
-    assert leak.suspects_cut is (requests > LISTED)
+    assert leak.suspects_cut is ("/guilty" not in who(leak)) is (requests > LISTED)
     told = f"{leak!r} {render_leak(leak)}"
     assert secret not in told
     assert key not in told
