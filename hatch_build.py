@@ -20,7 +20,8 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PARTS = ["stateguard._short", "stateguard.watch._identity"]
-"""Modules that are compiled, all of them or none: each from a ``.c`` file where its ``.py`` would be."""
+"""Modules that are compiled, all of them or none: each from the ``.c`` files where its ``.py`` would be, whose
+names begin as its does."""
 
 
 class NotCompiled(RuntimeError):
@@ -60,12 +61,18 @@ def compile_parts(root: Path, work: Path) -> dict[Path, Path]:
     return found
 
 
+def sources(part: str) -> list[str]:
+    """What a part is compiled from, below the current directory."""
+    *packages, name = part.split(".")
+    return sorted(map(str, Path("src", *packages).glob(f"{name}*.c")))
+
+
 def _compile(work: Path) -> None:
     """What the process does. Compilers write beside the path that they are given: a relative one."""
     from setuptools import Distribution, Extension
     from setuptools.command.build_ext import build_ext
 
-    extensions = [Extension(part, [f"src/{part.replace('.', '/')}.c"]) for part in PARTS]
+    extensions = [Extension(part, sources(part)) for part in PARTS]
     command = build_ext(Distribution({"name": "stateguard", "ext_modules": extensions}))
     command.build_lib, command.build_temp = str(work / "lib"), str(work / "temp")
     command.ensure_finalized()

@@ -100,7 +100,7 @@ def check_wheel(wheel: Path) -> list[str]:
     with zipfile.ZipFile(wheel) as archive:
         found = {name for name in archive.namelist() if ".dist-info/" not in name}
         metadata = {name.partition("/")[2] for name in archive.namelist() if ".dist-info/" in name}
-    expected = {name for name in sources() if not name.endswith(".c")}
+    expected = {name for name in sources() if not name.endswith((".c", ".h"))}
     complaints = [f"{wheel.name} lacks {name}" for name in sorted(expected - found)]
     others = {name for name in found - expected if not name.endswith((".so", ".pyd"))}
     complaints += [f"{wheel.name} has {name}, which is not a source" for name in sorted(others)]

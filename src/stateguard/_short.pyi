@@ -1,6 +1,6 @@
 """The compiled part of ``short.py``; an installation may lack it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, TypeVar, final
 
@@ -41,6 +41,7 @@ class Way:
         entered: ContextVar[Any],
         finder: object,
         guard: object,
+        ident: Callable[[], int],
         identify: Callable[..., Any],
         pace: object,
         passing: object,
@@ -57,3 +58,10 @@ class Way:
     def open(self, scope: object, /) -> Any: ...
     def close(self, scope: Any, /) -> None: ...
     def serve(self, awaitable: Awaitable[T], scope: Any, /) -> Awaitable[T]: ...
+    def call(
+        self,
+        application: Callable[..., Iterable[bytes]],
+        environ: dict[str, Any],
+        start_response: Callable[..., Any],
+        /,
+    ) -> Iterable[bytes] | None: ...

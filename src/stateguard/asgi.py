@@ -15,21 +15,20 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from time import perf_counter_ns, time
+from time import time
 from typing import TYPE_CHECKING, Any, Unpack
 
 from stateguard.attribution.request import GuardedRequest, current
-from stateguard.attribution.steps import awaited, drive
-from stateguard.attribution.unseen import RUNNING
+from stateguard.attribution.steps import drive
 from stateguard.baseline import AT_START_UP
 from stateguard.errors import ConfigError
 from stateguard.guard import Guard
-from stateguard.leak import PATH_LENGTH, SUSPECTS, RequestInfo
-from stateguard.passing import SAMPLED, PassingScope
+from stateguard.leak import PATH_LENGTH, RequestInfo
+from stateguard.passing import PassingScope
 from stateguard.request_data import RequestData
 from stateguard.scope import Scope as RequestScope
-from stateguard.scope import by_thread, current_scope, ended, entered, leave
-from stateguard.short import Way
+from stateguard.scope import by_thread, current_scope, entered, leave
+from stateguard.way import way
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -87,7 +86,7 @@ class StateGuardMiddleware:
             )
 
             self._served = ASGISessions(app, binding)
-        self._way = _way(self.guard)
+        self._way = way(self.guard, _identify)
 
     def __getattr__(self, name: str) -> Any:
         # The middleware stands where the application stood: `app.state` and the like must still be found.
@@ -97,14 +96,14 @@ class StateGuardMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Serve one connection: guarded if it is a request, forwarded as it is if not."""
-        way = self._way
-        if way is not None:
-            mine = way.open(scope)
+        short = self._way
+        if short is not None:
+            mine = short.open(scope)
             if mine is not None:
                 try:
-                    return await way.serve(self._served(scope, receive, send), mine)
+                    return await short.serve(self._served(scope, receive, send), mine)
                 finally:
-                    way.close(mine)
+                    short.close(mine)
         guard = self.guard
         kind = scope.get("type")
         if (kind != "http" and kind != "websocket") or guard.mode == "off":  # noqa: PLR1714 (the fastest way)
@@ -225,36 +224,6 @@ class StateGuardMiddleware:
         if not request.shares_scope:
             request.scope.exchange, request.scope.owner = exchange, guard
         return request
-
-
-def _way(guard: Guard) -> Way | None:
-    """The compiled short way through a middleware of ``guard``, if there is one."""
-    if Way is None or guard.mode == "off":
-        return None
-    engine: Any = guard.engine
-    return Way(
-        awaited=awaited,
-        by_thread=by_thread,
-        clock=perf_counter_ns,
-        current=current,
-        ended=ended,
-        engine=engine,
-        entered=entered,
-        finder=engine and engine.finder,
-        guard=guard,
-        identify=_identify,
-        pace=engine and engine.pace,
-        passing=engine and engine.passing,
-        running=RUNNING,
-        sampled=SAMPLED,
-        scope=PassingScope,
-        scopes=engine and engine.passing.scopes,
-        session_factory=guard.session_factory,
-        suspects=SUSPECTS,
-        tally=engine and engine.tally,
-        time=time,
-        unseen=engine and engine.unseen,
-    )
 
 
 def _facts(scope: Scope, guard: Guard) -> tuple[Any, ...]:

@@ -249,6 +249,14 @@ class Passing:
         return request
 
     @staticmethod
+    def forget(scope: PassingScope) -> None:
+        """Who is suspected from now on, or has been, must not keep the environ."""
+        scope.origin = scope.origin[:4]
+        suspect = scope.suspect
+        if suspect is not None and suspect.data is not None:
+            suspect.data.environ = None
+
+    @staticmethod
     def request(one: GuardedRequest | PassingScope) -> GuardedRequest:
         """Who is suspected: the guarded request, made up for one that has not been taken up."""
         if isinstance(one, GuardedRequest):

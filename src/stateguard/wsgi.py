@@ -25,6 +25,7 @@ from stateguard.leak import PATH_LENGTH, RequestInfo
 from stateguard.passing import PassingScope
 from stateguard.request_data import RequestData
 from stateguard.scope import Scope, by_thread, current_scope, entered
+from stateguard.way import way
 from stateguard.wsgi_bodies import wrapped
 from stateguard.wsgi_stretches import PassingStretch, ScopeStretch, Stretch
 
@@ -69,14 +70,20 @@ class StateGuardMiddleware:
             )
 
             self._served = WSGISessions(app, binding)
+        self._way = way(self.guard, _identify)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in ("app", "guard", "_served"):
+        if name.startswith("__") or name in ("app", "guard", "_served", "_way"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.app, name)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Serve one request."""
+        short = self._way
+        if short is not None:
+            body = short.call(self._served, environ, start_response)
+            if body is not None:
+                return body
         guard = self.guard
         if guard.mode == "off":
             return self.app(environ, start_response)
@@ -132,7 +139,11 @@ class StateGuardMiddleware:
                 if complete:
                     stretch.finish()
         if not complete:
-            return wrapped(body, stretch)
+            try:
+                return wrapped(body, stretch)
+            except BaseException:  # what it says of itself is the application's code
+                stretch.finish()
+                raise
         if not stretch.silent:
             error = stretch.objection()
             if error is not None:

@@ -193,12 +193,9 @@ class PassingStretch(ScopeStretch):
 
     def finish(self) -> None:
         """The request has ended."""
-        scope = self._scope
-        self._engine.passing.over(scope)
-        scope.origin = scope.origin[:4]  # a suspect of the next look must not keep the environ
-        suspect = scope.suspect
-        if suspect is not None and suspect.data is not None:
-            suspect.data.environ = None
+        scope, passing = self._scope, self._engine.passing
+        passing.over(scope)
+        passing.forget(scope)
         scope.close()
 
     def abandon(self) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import types
 import weakref
+from threading import get_ident
 from time import perf_counter_ns, time
 
 import pytest
@@ -65,6 +66,7 @@ def _given(guard):
         "entered": entered,
         "finder": engine.finder,
         "guard": guard,
+        "ident": get_ident,
         "identify": print,
         "pace": engine.pace,
         "passing": engine.passing,

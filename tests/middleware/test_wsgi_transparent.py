@@ -17,6 +17,7 @@ from werkzeug.wrappers import Request, Response
 from stateguard import session
 from stateguard.errors import NoActiveScope
 from stateguard.wsgi import StateGuardMiddleware
+from stateguard.wsgi_bodies import wrapped
 
 
 def make_environ(**more):
@@ -243,8 +244,12 @@ def test_attributes_of_a_response_that_is_its_own_body_are_found(wrap_wsgi):
         body.reason
     assert not hasattr(body, "close")
     assert list(body) == [b"not found"]
+
+
+def test_a_body_that_was_never_made_has_no_attributes():
+    kind = type(wrapped(iter([]), None))
     with pytest.raises(AttributeError, match="_body"):
-        type(body).__new__(type(body))._body
+        kind.__new__(kind)._body
 
 
 def test_generator_functions_run_at_the_same_moments(wrap_wsgi):
