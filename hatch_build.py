@@ -20,7 +20,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PARTS = ["stateguard._short", "stateguard.watch._identity"]
-"""Modules that are compiled, all of them or none: each from the ``.c`` files where its ``.py`` would be, whose
+"""Modules that are compiled, all of them or none: each from the ``.c`` files where its ``.py`` would be whose
 names begin as its does."""
 
 

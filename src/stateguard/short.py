@@ -1,9 +1,9 @@
 """The short way of most requests through a middleware, where it is compiled.
 
 What is compiled does what :mod:`stateguard.asgi` and :meth:`stateguard.passing.Passing.serve`, or
-:mod:`stateguard.wsgi` and what it calls, do for a request that is not inside of another one: it opens a scope,
-counts the request, notes its steps. It gives way to them for every other request, as soon as looks become
-closer, and when something is thrown in.
+:mod:`stateguard.wsgi` and what it calls, do for a request that is not inside of another one: it opens a
+scope, counts the request, notes its steps. It gives way to them for every other request, as soon as looks
+become closer, and when something is thrown in.
 """
 
 from __future__ import annotations

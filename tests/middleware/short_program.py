@@ -85,6 +85,10 @@ def named(leak: Any) -> str:
 class Program:
     """One random application, its clients, and what was seen of them."""
 
+    drivers: tuple[str, ...] = ("hand", "hand", "asyncio", "trio")
+    middleware: Any = StateGuardMiddleware
+    forms: tuple[str, ...] = ("coroutine",) * 6 + ("awaitable", "generator", "raises", "number", "finished")
+
     def __init__(self, seed: int, guarded: bool) -> None:
         self.random = random.Random(seed)
         self.guarded = guarded
@@ -93,7 +97,7 @@ class Program:
         """What only a guarded application shows."""
         self.timed = False
         """Whether what is found when depends on the clock: slices last as long as they may."""
-        self.driver = self.random.choice(("hand", "hand", "asyncio", "trio"))
+        self.driver = self.random.choice(self.drivers)
         name = "short_program_state"
         self.state = types.ModuleType(name)
         sys.modules[name] = self.state
@@ -107,20 +111,18 @@ class Program:
                 pace = guard.engine.pace
                 pace._since, pace._rarely = 10**30, 1e-20
         self.plans = [self.plan(2) for _ in range(self.random.randint(1, 4))]
-        self.kinds = [
-            self.random.choice(
-                ("coroutine",) * 6 + ("awaitable", "generator", "raises", "number", "finished")
-            )
-            for _ in self.plans
-        ]
+        self.kinds = [self.random.choice(self.forms) for _ in self.plans]
         self.moods = [self.random.choice((0, 0, 0, 1, None)) for _ in range(9)]
         self.wrapped = self.wrap(self.app, 0)
         self.inner = self.wrap(self.app, self.random.choice((0, 1)))
 
     def wrap(self, app: Any, which: int) -> Any:
         if self.guards:
-            return StateGuardMiddleware(app, guard=self.guards[which])
+            return self.middleware(app, guard=self.guards[which])
+        return self.bare(app)
 
+    @staticmethod
+    def bare(app: Any) -> Any:
         async def bare(scope: Any, receive: Any, send: Any) -> Any:
             return await app(scope, receive, send)
 
@@ -423,17 +425,18 @@ class Program:
         return told
 
 
-def main() -> None:
+def main(kind: type[Program]) -> None:
+    """Write what is seen of the programs that the command line asks for."""
     logging.disable(logging.CRITICAL)
     first, last, wrapper = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[attr-defined]
     gc.freeze()  # what is imported need not be looked at each time
     for seed in range(first, last):
         trio._core._run._r.seed(seed)  # type: ignore[attr-defined]
-        program = Program(seed, wrapper == "guarded")
+        program = kind(seed, wrapper == "guarded")
         json.dump(program.run(), sys.stdout, default=repr)
         print(flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(Program)

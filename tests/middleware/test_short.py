@@ -1,4 +1,4 @@
-"""The short way through the ASGI middleware: compiled or not, what can be seen of it is the same."""
+"""The short way through a middleware: compiled or not, what can be seen of it is the same."""
 
 from __future__ import annotations
 
@@ -90,9 +90,10 @@ async def waits(n=3):
 # -- the same, compiled or not ---------------------------------------------------------------------
 
 
-def _programs(wrapper, **environment):
+def _programs(kind, wrapper, **environment):
+    module = f"tests.middleware.{kind}"
     return subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "tests.middleware.short_program", *map(str, SEEDS), wrapper],
+        [sys.executable, "-W", "ignore", "-m", module, *map(str, SEEDS), wrapper],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, **environment},
@@ -105,11 +106,12 @@ def _output(process):
     return [json.loads(line) for line in written.splitlines()]
 
 
-def test_random_applications_do_the_same_whatever_serves_them():
+@pytest.mark.parametrize("kind", ["short_program", "short_wsgi_program"])
+def test_random_applications_do_the_same_whatever_serves_them(kind):
     started = [
-        _programs("guarded", STATEGUARD_PURE="1"),
-        _programs("guarded", STATEGUARD_PURE=""),
-        _programs("bare"),
+        _programs(kind, "guarded", STATEGUARD_PURE="1"),
+        _programs(kind, "guarded", STATEGUARD_PURE=""),
+        _programs(kind, "bare"),
     ]
     pure, compiled, bare = map(_output, started)
     assert len(pure) == len(compiled) == len(bare) == SEEDS[1] - SEEDS[0]

@@ -1,0 +1,316 @@
+"""The short way through the WSGI middleware: compiled or not, what can be seen of it is the same."""
+
+from __future__ import annotations
+
+import contextvars
+import gc
+import io
+import sys
+import weakref
+
+import pytest
+
+from stateguard import current_scope, short
+from stateguard.attribution.request import current
+from stateguard.passing import SAMPLED, PassingScope
+from stateguard.scope import by_thread, entered
+from stateguard.wsgi import StateGuardMiddleware
+from tests.middleware.conftest import rest
+
+
+@pytest.fixture(autouse=True)
+def no_scopes_by_thread(monkeypatch):
+    """Once any scope of the process has been one of a thread's, no request takes the short way."""
+    monkeypatch.setattr(by_thread, "used", False)
+
+
+@pytest.fixture
+def resting(make_guard):
+    """A guard whose requests pass."""
+    return rest(make_guard(locate="never", process=False))
+
+
+@pytest.fixture(params=["passing", "scope-only"])
+def guard(request, make_guard):
+    """Both kinds of guard that take the short way."""
+    return (
+        make_guard(mode="scope-only")
+        if request.param == "scope-only"
+        else rest(make_guard(locate="never", process=False))
+    )
+
+
+def environ(**more):
+    return {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "wsgi.input": io.BytesIO(), **more}
+
+
+def start_response(*args):
+    return None
+
+
+def answer(body):
+    return lambda given, start: body
+
+
+class Body:
+    """Pieces, and a close."""
+
+    def __init__(self, pieces=(b"a", b"b")):
+        self.pieces = iter(pieces)
+
+    def __iter__(self):
+        return self.pieces
+
+    def close(self):
+        return "closed"
+
+
+def test_the_compiled_body_is_what_servers_are_given(guard):
+    body = StateGuardMiddleware(lambda *_: Body(), guard=guard)(environ(), start_response)
+    assert type(body).__module__ == ("stateguard._short" if short.COMPILED else "stateguard.wsgi_bodies")
+    assert iter(body) is body
+    assert list(body) == [b"a", b"b"]
+    assert list(body) == []  # asked again
+    assert body.close() is None
+    assert body.close() is None
+    assert weakref.ref(body)() is body
+    with pytest.raises(TypeError):
+        len(body)
+    with pytest.raises(AttributeError):
+        body.other = 1
+
+
+def test_a_body_is_made_by_nobody_else(guard):
+    if not short.COMPILED:
+        return
+    body = StateGuardMiddleware(lambda *_: Body(), guard=guard)(environ(), start_response)
+    with pytest.raises(TypeError):
+        type(body)()
+    with pytest.raises(TypeError):
+        object.__new__(type(body))
+
+
+def test_a_call_takes_what_an_application_is_called_with(guard):
+    way = StateGuardMiddleware(lambda *_: [], guard=guard)._way
+    if way is None:
+        return
+    for wrong in ((), (None,), (None, {}), (None, {}, None, None)):
+        with pytest.raises(TypeError):
+            way.call(*wrong)
+    assert way.call(None, None, None) is None
+    with pytest.raises(TypeError):
+        way.call(None, environ(), None)
+    assert entered.get() is None
+    assert current.get() is None
+
+
+def test_an_environ_of_a_class_of_its_own_is_served_as_well(guard):
+    class Environ(dict):
+        def __eq__(self, other):
+            raise AssertionError
+
+        __hash__ = None
+
+    seen = []
+
+    def app(given, start):
+        seen.append((given, current_scope().request.path))
+        return [b"a"]
+
+    mine = Environ(environ())
+    assert StateGuardMiddleware(app, guard=guard)(mine, start_response) == [b"a"]
+    assert seen[0][0] is mine
+    assert seen[0][1] == "/"
+
+
+def test_keys_that_compare_in_python_may_change_the_environ(guard):
+    class Key(str):
+        __slots__ = ()
+
+        def __hash__(self):
+            return hash("PATH_INFO")
+
+        def __eq__(self, other):
+            if armed:
+                given.clear()
+            return False
+
+    armed = []
+    given = {Key("x"): "y", **environ()}
+    armed.append(True)
+    assert StateGuardMiddleware(lambda *_: [b"a"], guard=guard)(given, start_response) == [b"a"]
+    assert entered.get() is None
+
+
+def test_nothing_is_left_of_many(guard):
+    def app(given, start):
+        path = given["PATH_INFO"]
+        if path == "/raises":
+            raise KeyError
+        return [] if path == "/list" else Body() if path == "/closes" else iter([b"a"])
+
+    def serve(path):
+        try:
+            body = guarded(environ(PATH_INFO=path), start_response)
+            if path != "/dropped":
+                list(body)
+            if path == "/closes":
+                body.close()
+        except KeyError:
+            pass
+
+    guarded = StateGuardMiddleware(app, guard=guard)
+    before = None
+    for _ in range(3):
+        for path in ("/", "/list", "/closes", "/raises", "/dropped") * 300:
+            serve(path)
+        if guard.engine is not None:
+            assert not guard.engine.passing.scopes
+            guard.engine.unseen.since.clear()
+        gc.collect()
+        counts = [sys.getrefcount(one) for one in (PassingScope, guard, app, None.__class__)]
+        objects = sum(type(one) is PassingScope and one.owner is guard for one in gc.get_objects())
+        before, earlier = (counts, objects), before
+    assert before == earlier
+    assert objects == 0
+    assert entered.get() is None
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_one_that_is_let_go_of_is_forgotten(resting, state, begun):
+    def app(given, start):
+        state.leak()
+        return Body()
+
+    body = StateGuardMiddleware(app, guard=resting)(environ(PATH_INFO="/gone"), start_response)
+    if begun:
+        next(body)
+    scope = next(iter(resting.engine.passing.scopes))
+    seen = weakref.ref(body)
+    cycle = [body]
+    cycle.append(cycle)
+    del body, cycle
+    gc.collect()
+    assert seen() is None
+    assert scope.closed
+    assert len(scope.origin) == 4  # without the environ
+    assert not resting.engine.passing.scopes
+    assert [one.request.path for one in resting.engine.unseen.since] == ["/gone"]
+
+
+def test_a_body_that_is_used_while_its_cycle_is_taken_apart_does_no_harm(resting):
+    used = []
+
+    class Last:
+        __slots__ = ("held",)  # and a finalizer
+
+        def __del__(self):
+            for use in (next, len, bytes, lambda one: one.close(), lambda one: one.other):
+                try:
+                    used.append(use(self.held))
+                except BaseException as error:
+                    used.append(type(error))
+
+    for _ in range(3):
+        last = Last()
+        made = Body()
+        made.last = last
+        last.held = StateGuardMiddleware(answer(made), guard=resting)(environ(), start_response)
+        del last, made
+        gc.collect()
+    assert len(used) == 15
+    assert not resting.engine.passing.scopes
+
+
+def test_a_body_that_fails_when_it_is_asked_what_it_is_ends_its_request(resting):
+    class Broken:
+        def __iter__(self):
+            return iter([])
+
+        @property
+        def close(self):
+            raise RuntimeError("not to be asked")
+
+    with pytest.raises(RuntimeError, match="not to be asked"):
+        StateGuardMiddleware(lambda *_: Broken(), guard=resting)(environ(), start_response)
+    assert not resting.engine.passing.scopes
+    assert entered.get() is None
+
+
+@pytest.mark.parametrize("when", ["call", "next", "close"])
+@pytest.mark.parametrize("method", ["end", "over"])
+def test_what_a_signal_handler_raises_has_the_error_of_the_application_as_its_context(resting, method, when):
+    first, second = RuntimeError("first"), ValueError("second")
+
+    def fail():
+        try:
+            raise first
+        except RuntimeError:
+            raise second from None
+
+    class Failing(Body):
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            arm()
+            fail()
+
+        def close(self):
+            arm()
+            fail()
+
+    class Plain(Failing):
+        close = property()
+
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt(scope):
+        raise Interrupted
+
+    def arm():
+        setattr(passing, method, interrupt)
+        resting.engine.pace.next_look = 0  # each step is followed by a look
+
+    def app(given, start):
+        if when == "call":
+            arm()
+            fail()
+        return Failing() if when == "close" else Plain()
+
+    passing = resting.engine.passing
+    if method == "over":
+        resting.engine.tally.requests = SAMPLED - 1  # the time of this one is taken
+        passing.end = lambda scope: None
+
+    def serve():
+        body = StateGuardMiddleware(app, guard=resting)(environ(), start_response)
+        (body.close if when == "close" else body.__next__)()
+
+    with pytest.raises(Interrupted) as caught:
+        serve()
+    assert caught.value.__context__ is second
+    assert second.__context__ is first
+    assert sys.exc_info() == (None, None, None)
+    assert entered.get() is None
+
+
+def test_fields_that_somebody_deletes_are_missed_and_nothing_else(resting):
+    def app(given, start):
+        scope = current_scope()
+        for name in ("stepped", "account", "suspect", "began", "origin"):
+            delattr(scope, name)
+        yield b"a"
+
+    def serve():
+        body = StateGuardMiddleware(app, guard=resting)(environ(), start_response)
+        for _ in range(3):
+            try:
+                next(body)
+            except (StopIteration, AttributeError):
+                done.append(True)
+
+    done = []
+    contextvars.copy_context().run(serve)
+    assert done
