@@ -303,8 +303,8 @@ Saved
 save_error(void)
 {
     Saved saved = {NULL, NULL, NULL, NULL};
-    PyErr_Fetch(&saved.type, &saved.value, &saved.traceback);
-    if (saved.type != NULL) {
+    if (PyErr_Occurred()) {
+        PyErr_Fetch(&saved.type, &saved.value, &saved.traceback);
         PyErr_NormalizeException(&saved.type, &saved.value, &saved.traceback);
         if (saved.traceback != NULL) {
             PyException_SetTraceback(saved.value, saved.traceback);
