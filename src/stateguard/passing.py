@@ -248,13 +248,14 @@ class Passing:
         self._engine.follow(request)
         return request
 
-    @staticmethod
-    def forget(scope: PassingScope) -> None:
-        """Who is suspected from now on, or has been, must not keep the environ."""
-        scope.origin = scope.origin[:4]
-        suspect = scope.suspect
+    def forget(self, scope: PassingScope) -> None:
+        """The WSGI request has ended. Who is suspected of it, now or later, must not keep the environ."""
+        watcher = self._engine.watcher
+        shown = watcher is not None and watcher.shows_values
+        suspect = self.request(scope) if shown else scope.suspect
         if suspect is not None and suspect.data is not None:
-            suspect.data.environ = None
+            suspect.data.let_go(keep=shown)
+        scope.origin = scope.origin[:4]
 
     @staticmethod
     def request(one: GuardedRequest | PassingScope) -> GuardedRequest:

@@ -85,6 +85,19 @@ class RequestData:
         self._value = value
         self._tokens = None
 
+    def let_go(self, keep: bool) -> None:
+        """The request has ended, and its environ goes, which holds all that served it.
+
+        ``keep`` what the client sent: where values are shown, its credentials have to be known later.
+        """
+        environ = self.environ
+        if environ is None:
+            return
+        if keep:
+            self._headers = list(self._pairs())
+            self._body = self._body or [_wsgi_body(environ)[:BODY]]
+        self.environ = None
+
     def tokens(self) -> frozenset[str]:
         """Every value of the query, the cookies, the credentials and other own headers, and the body."""
         if self._tokens is None:
@@ -131,8 +144,9 @@ class RequestData:
         return client if type(client) is str else ""
 
     def _pairs(self) -> Iterable[tuple[Any, Any]]:
-        if self.environ is not None:
-            items = list(self.environ.items())
+        environ = self.environ  # another thread may let go of it
+        if environ is not None:
+            items = list(environ.items())
             return [(k[5:].replace("_", "-"), v) for k, v in items if type(k) is str and k[:5] == "HTTP_"]
         return [pair for pair in self._headers if type(pair) in (tuple, list) and len(pair) == 2]
 

@@ -70,7 +70,8 @@ class StateGuardMiddleware:
             )
 
             self._served = WSGISessions(app, binding)
-        self._way = way(self.guard, _identify)
+        # What is compiled forgets what came with a request; where values are shown, that is to be left out.
+        self._way = None if self.guard.config.show_values else way(self.guard, _identify)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in ("app", "guard", "_served", "_way"):

@@ -93,7 +93,7 @@ class Stretch:
         request.close_scope()
         request.stream = request.headers = None
         if request.data is not None:
-            request.data.environ = None
+            request.data.let_go(keep=request.guard.config.show_values)
 
     def abandon(self) -> None:
         """It never will. Called by a finalizer, at any point of any code."""

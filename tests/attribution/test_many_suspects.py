@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import sys
 import types
 
@@ -194,8 +196,9 @@ def test_of_too_many_one_of_each_kind_is_listed_first(guard, state):
     assert {request.path for request in leak.suspects[:3]} == {"/write", "/health", "/other"}
 
 
+@pytest.mark.parametrize("where", ["query", "cookie", "body"])
 @pytest.mark.parametrize("requests", [2 * LISTED, LISTED])
-def test_credentials_of_those_who_are_forgotten_are_not_shown(state, requests):
+def test_credentials_of_those_who_are_forgotten_are_not_shown(state, requests, where):
     guard = rest(Guard(watch=[MODULE], process=False, locate="never", show_values=True))
     secret, key = "correct-horse-battery", "key-of-a-session"
 
@@ -210,8 +213,12 @@ def test_credentials_of_those_who_are_forgotten_are_not_shown(state, requests):
     try:
         for path in (*(f"/{n}" for n in range(requests - 2)), "/guilty", "/look"):
             environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path}
-            if path == "/guilty":
+            if path == "/guilty" and where == "query":
                 environ["QUERY_STRING"] = f"password={secret}&token={key}"
+            elif path == "/guilty" and where == "cookie":
+                environ["HTTP_COOKIE"] = f"first={secret}; second={key}"
+            elif path == "/guilty":
+                environ["wsgi.input"] = io.BytesIO(json.dumps({"password": secret, "token": key}).encode())
             list(guarded(environ, lambda *args: None))
         [leak] = guard.leaks
     finally:
