@@ -188,7 +188,7 @@ way_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     int fits = PyType_Check(self->scope) && PyType_IsSubtype((PyTypeObject *)self->scope, (PyTypeObject *)state->fields);
     if (!fits || self->sampled < 1 || !PyContextVar_CheckExact(self->entered) ||
-        !PyContextVar_CheckExact(self->current) || !PyLong_CheckExact(self->running) ||
+        !PyContextVar_CheckExact(self->current) || !PyDict_CheckExact(self->clocks) || !PyLong_CheckExact(self->running) ||
         (self->engine == Py_None ? self->scopes != Py_None : !PyDict_CheckExact(self->scopes))) {
         PyErr_SetString(PyExc_TypeError,
                         "Way() takes a kind of scope, context variables, numbers and, with an engine, a dictionary");
@@ -232,6 +232,24 @@ may_open(Way *way)
            !attribute_is(way->guard, way->name.mode, way->name.off);
 }
 
+/* When a request begins: by the clock that is in the module now, which tests may have put there. A reference, or NULL
+ * with an error set. */
+PyObject *
+time_of(Way *way)
+{
+    PyObject *clock = PyDict_GetItemWithError(way->clocks, way->name.time);
+    if (clock == NULL) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_RuntimeError, "there is no clock");
+        }
+        return NULL;
+    }
+    Py_INCREF(clock);
+    PyObject *now = PyObject_CallNoArgs(clock);
+    Py_DECREF(clock);
+    return now;
+}
+
 /* A scope: `request` and `origin` are what its fields of that name are to be, the latter only where somebody watches.
  * NULL with an error set. */
 Fields *
@@ -239,7 +257,8 @@ open_scope(Way *way, PyObject *request, PyObject *exchange, PyObject *origin)
 {
     PyTypeObject *type = (PyTypeObject *)way->scope;
     Fields *scope = (Fields *)type->tp_alloc(type, 0);
-    if (scope == NULL || (scope->values = PyDict_New()) == NULL) {
+    if (scope == NULL || (scope->values = PyDict_New()) == NULL ||
+        (scope->factory = PyObject_GetAttr(way->guard, way->name.session_factory)) == NULL) {
         Py_XDECREF(scope);
         return NULL;
     }
@@ -254,7 +273,6 @@ open_scope(Way *way, PyObject *request, PyObject *exchange, PyObject *origin)
     scope->carrier = Py_NewRef(way->name.contextvar);
     scope->closed = Py_NewRef(Py_False);
     scope->exchange = Py_NewRef(exchange);
-    scope->factory = Py_NewRef(way->session_factory);
     scope->left = Py_NewRef(Py_False);
     scope->owner = Py_NewRef(way->guard);
     scope->parent = Py_NewRef(Py_None);
@@ -371,9 +389,10 @@ enlist(Way *way, Fields *scope)
     return requests % way->sampled ? 0 : tell(way->passing, way->name.sample, (PyObject *)scope);
 }
 
-/* A step has ended that nobody looked around. What is noted of it is noted in `copy` as well, if that is not NULL. */
+/* A step has ended that nobody looked around: `look` if the engine is to be told in any case. What is noted of it is
+ * noted in `copy` as well, if that is not NULL. */
 int
-step_ended(Way *way, Fields *scope, PyObject **copy)
+step_ended(Way *way, Fields *scope, PyObject **copy, int look)
 {
     PyObject *looks = READ(way, unseen, looks);
     if (looks == NULL) {
@@ -398,22 +417,16 @@ step_ended(Way *way, Fields *scope, PyObject **copy)
     }
     Py_XDECREF(next);
     Py_DECREF(now);
-    if (early && READS(way, finder, armed, Py_False) && READS(way, pace, gait, way->name.sparse)) {
+    if (early && !look && READS(way, finder, armed, Py_False) && READS(way, pace, gait, way->name.sparse)) {
         return 0;
     }
     return tell(way->passing, way->name.end, (PyObject *)scope);
 }
 
-/* The request has ended, whose latest step did as `stepped` says. */
-int
-retire(Way *way, Fields *scope, PyObject *stepped)
+/* Since it began nobody has looked after a step of it, nor named it: it may be a suspect of the next look. */
+static int
+note(Way *way, Fields *scope, PyObject *stepped)
 {
-    int unsampled = scope->began == way->zero ||
-                    (scope->began != NULL && PyLong_CheckExact(scope->began) && number(Py_NewRef(scope->began)) == 0);
-    if (scope->account != Py_None || scope->suspect != Py_None || !unsampled) {
-        return tell(way->passing, way->name.over, (PyObject *)scope);
-    }
-    /* Since it began nobody has looked after a step of it, nor named it. */
     PyObject *since = READ(way, unseen, since);
     if (since == NULL) {
         return -1;
@@ -424,10 +437,24 @@ retire(Way *way, Fields *scope, PyObject *stepped)
         result = PyDict_SetItem(since, (PyObject *)scope, Py_None);
     }
     Py_DECREF(since);
-    if (result == 0 && PyDict_Contains(way->scopes, (PyObject *)scope) == 1 &&
-        PyDict_DelItem(way->scopes, (PyObject *)scope) < 0) {
-        PyErr_Clear();
+    return result;
+}
+
+/* The request has ended, whose latest step did as `stepped` says. */
+int
+retire(Way *way, Fields *scope, PyObject *stepped)
+{
+    int unsampled = scope->began == way->zero ||
+                    (scope->began != NULL && PyLong_CheckExact(scope->began) && number(Py_NewRef(scope->began)) == 0);
+    int result = scope->account == Py_None && scope->suspect == Py_None && unsampled
+                     ? note(way, scope, stepped)
+                     : tell(way->passing, way->name.over, (PyObject *)scope);
+    Saved saved = save_error(); /* whatever was raised, it is under way no more */
+    if (PyDict_Contains(way->scopes, (PyObject *)scope) == 1) {
+        PyDict_DelItem(way->scopes, (PyObject *)scope);
     }
+    PyErr_Clear();
+    restore_error(saved);
     return result;
 }
 
@@ -448,8 +475,8 @@ PyDoc_STRVAR(serve_doc,
 
 PyDoc_STRVAR(call_doc,
 "call(application, environ, start_response, /)\n--\n\n"
-"Serve a WSGI request: its body, to be handed to the server. None if it is not as simple as most: nothing is done\n"
-"then.");
+"Serve a WSGI request: its body, to be handed to the server. NotImplemented if it is not as simple as most:\n"
+"nothing is done then.");
 
 static PyMethodDef way_methods[] = {
     {"open", (PyCFunction)way_open, METH_O, open_doc},

@@ -52,14 +52,14 @@ typedef struct {
 
 /* What a Way is given, by these names. */
 #define GIVEN(X) \
-    X(awaited) X(by_thread) X(clock) X(current) X(ended) X(entered) X(finder) X(guard) X(ident) X(identify) X(pace) \
-    X(passing) X(running) X(scope) X(scopes) X(session_factory) X(engine) X(tally) X(time) X(unseen)
+    X(awaited) X(by_thread) X(clock) X(clocks) X(current) X(ended) X(entered) X(finder) X(guard) X(identify) X(pace) \
+    X(passing) X(running) X(scope) X(scopes) X(engine) X(tally) X(unseen)
 
 /* Names that are asked for. */
 #define NAMES(X) \
     X(abandon) X(active) X(armed) X(begin) X(client) X(close) X(covered) X(end) X(enter) X(fileno) X(forget) \
-    X(gait) X(give_back) X(go_on) X(graph) X(headers) X(http) X(leave) X(locals) X(looks) X(mark) X(method) X(mode) \
-    X(next_look) X(off) X(open) X(over) X(path) X(query_string) X(requests) X(sample) X(since) X(sparse) X(started) \
+    X(gait) X(give_back) X(go_on) X(graph) X(headers) X(http) X(leave) X(locals) X(looks) X(method) X(mode) \
+    X(next_look) X(off) X(open) X(over) X(path) X(query_string) X(requests) X(sample) X(session_factory) X(since) X(sparse) X(started) X(time) \
     X(type) X(used) X(watcher) X(websocket) X(contextvar)
 
 /* The same, where the name is none of C's. */
@@ -170,10 +170,11 @@ Py_LOCAL_SYMBOL void restore_error(Saved saved);
 /* What both ways do for a request, in the order in which they do it. Those that return an int: 0, or -1 with an error
  * set. */
 Py_LOCAL_SYMBOL int may_open(Way *way);
+Py_LOCAL_SYMBOL PyObject *time_of(Way *way);
 Py_LOCAL_SYMBOL Fields *open_scope(Way *way, PyObject *request, PyObject *exchange, PyObject *origin);
 Py_LOCAL_SYMBOL int enlist(Way *way, Fields *scope);
 Py_LOCAL_SYMBOL int may_pass(Way *way);
-Py_LOCAL_SYMBOL int step_ended(Way *way, Fields *scope, PyObject **copy);
+Py_LOCAL_SYMBOL int step_ended(Way *way, Fields *scope, PyObject **copy, int look);
 Py_LOCAL_SYMBOL int retire(Way *way, Fields *scope, PyObject *stepped);
 Py_LOCAL_SYMBOL void leave_scope(Way *way, Fields *scope, PyObject *here);
 Py_LOCAL_SYMBOL int close_scope(Way *way, Fields *scope);

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
+from types import NotImplementedType
 from typing import Any, TypeVar, final
 
 T = TypeVar("T")
@@ -35,13 +36,13 @@ class Way:
         awaited: Callable[[Any], Any],
         by_thread: object,
         clock: Callable[[], int],
+        clocks: dict[str, Any],
         current: ContextVar[Any],
         ended: Callable[[], Any],
         engine: object,
         entered: ContextVar[Any],
         finder: object,
         guard: object,
-        ident: Callable[[], int],
         identify: Callable[..., Any],
         pace: object,
         passing: object,
@@ -49,10 +50,8 @@ class Way:
         sampled: int,
         scope: type[ScopeFields],
         scopes: dict[Any, Any] | None,
-        session_factory: Callable[[], Any],
         suspects: int,
         tally: object,
-        time: Callable[[], float],
         unseen: object,
     ) -> Way: ...
     def open(self, scope: object, /) -> Any: ...
@@ -64,4 +63,4 @@ class Way:
         environ: dict[str, Any],
         start_response: Callable[..., Any],
         /,
-    ) -> Iterable[bytes] | None: ...
+    ) -> Iterable[bytes] | NotImplementedType: ...

@@ -28,7 +28,7 @@ way_open(Way *self, PyObject *asgi)
         goto done;
     }
     if ((method = entry(asgi, self->name.method)) == NULL || (path = entry(asgi, self->name.path)) == NULL ||
-        (now = PyObject_CallNoArgs(self->time)) == NULL) {
+        (now = time_of(self)) == NULL) {
         goto done;
     }
     request = PyTuple_Pack(7, self->identify, self->guard, kind, method, path, headers, now);
@@ -185,7 +185,7 @@ drive_send(Drive *self, PyObject *value, PyObject **result)
         else {
             outcome = PyIter_Send(self->coroutine, value, result);
             Saved saved = save_error();
-            if (step_ended(self->way, self->scope, &self->stepped) < 0) {
+            if (step_ended(self->way, self->scope, &self->stepped, 0) < 0) {
                 Py_CLEAR(*result);
                 outcome = PYGEN_ERROR;
             }

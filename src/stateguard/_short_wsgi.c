@@ -12,175 +12,173 @@
 
 /* -- stretches: the entries of a request into the application ------------------------------------------------- */
 
+/* What one entry has to undo is its own: a piece may ask for another piece, and threads for one each. */
 typedef struct {
-    Way *way;
-    Fields *scope;
-    PyObject *here;   /* the token of the context variable, where nothing was entered before */
-    PyObject *token;  /* what the scope has returned, where something was */
-    PyObject *unseen; /* the thread on which a stretch is under way whose beginning nobody was told of */
-} Stretch;
+    PyObject *here;  /* the token of the context variable, where nothing was entered before */
+    PyObject *token; /* what the scope has returned, where something was */
+    PyObject *mark;  /* the token of who works here, where a guarded request has been made of this one before */
+    int unseen;      /* whether nobody was told of its beginning */
+} Entry;
 
-/* On the account of the guarded request, while one has been made of this. */
+/* Whether a guarded request has been made of it. */
 static int
-take_account(Way *way, PyObject *account)
+has_account(Fields *scope)
 {
-    Py_INCREF(account);
-    PyObject *mark = PyContextVar_Set(way->current, account);
-    int result = mark == NULL ? -1 : PyObject_SetAttr(account, way->name.mark, mark);
-    Py_XDECREF(mark);
-    Py_DECREF(account);
-    return result;
+    return scope->account != NULL && scope->account != Py_None;
 }
 
-/* Code of the application is about to run: 0, or -1 with an error set. `leave` is due in any case. */
-static int
-enter(Stretch *self)
+static void
+undo(Way *way, Fields *scope, Entry *entry)
 {
-    Way *way = self->way;
-    Fields *scope = self->scope;
+    Saved saved = save_error();
+    if (way->engine != Py_None && has_account(scope)) {
+        PyObject *arguments[] = {way->passing, scope->account, entry->mark == NULL ? Py_None : entry->mark};
+        Py_INCREF(arguments[1]);
+        PyObject *answer = PyObject_VectorcallMethod(way->name.give_back, arguments, 3, NULL);
+        Py_DECREF(arguments[1]);
+        Py_XDECREF(answer);
+    }
+    Saved raised = save_error(); /* a signal handler's */
+    if (entry->token != NULL) {
+        PyObject *arguments[] = {(PyObject *)scope, entry->token};
+        PyObject *answer = PyObject_VectorcallMethod(way->name.leave, arguments, 2, NULL);
+        Py_XDECREF(answer);
+    }
+    else if (entry->here != NULL) {
+        leave_scope(way, scope, entry->here); /* which takes the token over */
+        entry->here = NULL;
+    }
+    Py_CLEAR(entry->here);
+    Py_CLEAR(entry->token);
+    Py_CLEAR(entry->mark);
+    restore_error(raised);
+    restore_error(saved);
+}
+
+/* Code of the application is about to run: 0, or -1 with an error set; then nothing is left to undo. */
+static int
+enter(Way *way, Fields *scope, Entry *entry)
+{
+    *entry = (Entry){NULL, NULL, NULL, 0};
     if (in_context(way->entered) == NULL) {
-        Py_XSETREF(self->here, PyContextVar_Set(way->entered, (PyObject *)scope));
-        if (self->here == NULL) {
-            return -1;
-        }
+        entry->here = PyContextVar_Set(way->entered, (PyObject *)scope);
     }
     else {
-        PyObject *token = PyObject_CallMethodNoArgs((PyObject *)scope, way->name.enter);
-        if (token == NULL) {
-            return -1;
-        }
-        Py_XSETREF(self->token, token);
+        entry->token = PyObject_CallMethodNoArgs((PyObject *)scope, way->name.enter);
     }
-    if (way->engine == Py_None) {
-        return 0;
+    int result = entry->here == NULL && entry->token == NULL ? -1 : 0;
+    if (result < 0 || way->engine == Py_None) {
+        return result;
     }
-    if (scope->account != NULL && scope->account != Py_None) {
-        if (take_account(way, scope->account) < 0) {
-            return -1;
-        }
+    if (has_account(scope)) {
+        entry->mark = PyContextVar_Set(way->current, scope->account);
+        result = entry->mark == NULL ? -1 : 0;
     }
-    else if (scope->stepped != way->running) { /* else another thread is at it as well */
+    else if (scope->stepped != way->running && PyDict_Contains(way->scopes, (PyObject *)scope) == 1) {
+        /* Else another entry is under way, or the request is over: then it is noted each time. */
         PyObject *before = Py_XNewRef(scope->stepped);
         put(&scope->stepped, way->running); /* first, and then the gait is asked for */
-        if (may_pass(way)) {
-            Py_XDECREF(before);
-            PyObject *thread = PyObject_CallNoArgs(way->ident);
-            if (thread == NULL) {
-                return -1;
-            }
-            Py_XSETREF(self->unseen, thread);
-            return 0;
+        entry->unseen = may_pass(way);
+        if (!entry->unseen) {
+            put(&scope->stepped, before);
         }
-        put(&scope->stepped, before);
         Py_XDECREF(before);
     }
-    return tell(way->passing, way->name.begin, (PyObject *)scope);
-}
-
-static int
-is_here(Stretch *self)
-{
-    if (self->unseen == NULL) {
-        return 0;
+    if (result == 0 && !entry->unseen) {
+        result = tell(way->passing, way->name.begin, (PyObject *)scope);
     }
-    PyObject *thread = PyObject_CallNoArgs(self->way->ident);
-    int same = thread == NULL ? -1 : PyObject_RichCompareBool(self->unseen, thread, Py_EQ);
-    Py_XDECREF(thread);
-    return same;
+    if (result < 0) {
+        undo(way, scope, entry);
+    }
+    return result;
 }
 
 /* It has run, and what it has raised is kept: 0, or -1 with an error set in its place. */
 static int
-leave(Stretch *self)
+leave(Way *way, Fields *scope, Entry *entry)
 {
-    Way *way = self->way;
-    Fields *scope = self->scope;
     Saved saved = save_error();
     int result = 0;
-    if (way->engine != Py_None) {
-        int here = is_here(self);
-        if (here > 0) {
-            Py_CLEAR(self->unseen);
-            result = step_ended(way, scope, NULL);
-        }
-        else {
-            result = here < 0 ? -1 : tell(way->passing, way->name.end, (PyObject *)scope);
-        }
+    if (entry->unseen) {
+        result = step_ended(way, scope, NULL, scope->closed != Py_False);
     }
-    Saved raised = save_error(); /* a signal handler's */
-    if (way->engine != Py_None && scope->account != NULL && scope->account != Py_None) {
-        PyObject *account = Py_NewRef(scope->account);
-        result |= tell(way->passing, way->name.give_back, account);
-        Py_DECREF(account);
+    else if (way->engine != Py_None) {
+        result = tell(way->passing, way->name.end, (PyObject *)scope);
     }
-    if (self->token != NULL) { /* first: it was entered last, by a piece that asks for another piece */
-        PyObject *token = self->token;
-        self->token = NULL;
-        PyObject *arguments[] = {(PyObject *)scope, token};
-        PyObject *answer = PyObject_VectorcallMethod(way->name.leave, arguments, 2, NULL);
-        Py_DECREF(token);
-        Py_XDECREF(answer);
-        result |= answer == NULL ? -1 : 0;
+    undo(way, scope, entry);
+    if (PyErr_Occurred()) { /* a signal handler's */
+        result = -1;
     }
-    else if (self->here != NULL) {
-        PyObject *here = self->here;
-        self->here = NULL;
-        leave_scope(way, scope, here);
-    }
-    restore_error(raised);
     restore_error(saved);
     return result;
+}
+
+/* Whoever is suspected of it, now or later, must not keep the environ. */
+static int
+forget(Way *way, Fields *scope)
+{
+    PyObject *whole = scope->origin;
+    if (whole != NULL && PyTuple_CheckExact(whole)) {
+        Py_INCREF(whole);
+        PyObject *origin = PyTuple_GetSlice(whole, 0, 4);
+        Py_DECREF(whole);
+        if (origin == NULL) {
+            return -1;
+        }
+        put(&scope->origin, origin);
+        Py_DECREF(origin);
+    }
+    return scope->suspect == Py_None ? 0 : tell(way->passing, way->name.forget, (PyObject *)scope);
+}
+
+/* Something else has to be done, whatever was raised: 0, or -1 with an error set in its place. */
+static int
+also(int (*work)(Way *, Fields *), Way *way, Fields *scope)
+{
+    Saved saved = save_error();
+    int result = work(way, scope);
+    restore_error(saved);
+    return result;
+}
+
+static int
+retire_as_stepped(Way *way, Fields *scope)
+{
+    PyObject *stepped = Py_XNewRef(scope->stepped);
+    int result = retire(way, scope, stepped);
+    Py_XDECREF(stepped);
+    return result;
+}
+
+static int
+retire_once_more(Way *way, Fields *scope)
+{
+    return has_account(scope) ? tell(way->passing, way->name.over, (PyObject *)scope) : 0;
 }
 
 /* The request has ended, and what was raised is kept: 0, or -1 with an error set in its place. */
 static int
-finish(Stretch *self)
+finish(Way *way, Fields *scope)
 {
-    Way *way = self->way;
-    Fields *scope = self->scope;
-    Saved saved = save_error();
+    int watched = way->engine != Py_None;
     int result = 0;
-    if (way->engine != Py_None) {
-        result = retire(way, scope, scope->stepped);
-        Saved raised = save_error(); /* a signal handler's */
-        if (scope->suspect != Py_None) {
-            result |= tell(way->passing, way->name.forget, (PyObject *)scope);
-        }
-        else if (scope->origin != NULL && PyTuple_CheckExact(scope->origin)) {
-            /* Whoever suspects it from now on must not keep the environ. */
-            PyObject *origin = PyTuple_GetSlice(scope->origin, 0, 4);
-            if (origin == NULL) {
-                result = -1;
-            }
-            else {
-                put(&scope->origin, origin);
-                Py_DECREF(origin);
-            }
-        }
-        restore_error(raised);
+    if (watched) {
+        result |= also(retire_as_stepped, way, scope);
+        result |= also(forget, way, scope);
     }
-    Saved raised = save_error();
-    result |= close_scope(way, scope);
-    restore_error(raised);
-    restore_error(saved);
+    result |= also(close_scope, way, scope);
+    if (watched) { /* another thread, which is still at it, may have taken it up meanwhile */
+        result |= also(retire_once_more, way, scope);
+    }
     return result;
-}
-
-static void
-clear_stretch(Stretch *self)
-{
-    Py_CLEAR(self->here);
-    Py_CLEAR(self->token);
-    Py_CLEAR(self->unseen);
-    Py_CLEAR(self->scope);
-    Py_CLEAR(self->way);
 }
 
 /* -- bodies that are produced piece by piece ------------------------------------------------------------------ */
 
 typedef struct {
     PyObject_HEAD
-    Stretch stretch;
+    Way *way;
+    Fields *scope;
     PyObject *body;
     PyObject *iterator;
     PyObject *weak;
@@ -194,7 +192,7 @@ enum { PLAIN, CLOSES, SIZED, SIZED_CLOSES };
 static int
 closes(Body *self)
 {
-    PyTypeObject **types = (PyTypeObject **)self->stretch.way->body_types;
+    PyTypeObject **types = (PyTypeObject **)self->way->body_types;
     return Py_TYPE(self) == types[CLOSES] || Py_TYPE(self) == types[SIZED_CLOSES];
 }
 
@@ -205,43 +203,65 @@ end(Body *self)
         return 0;
     }
     self->open = 0;
-    return finish(&self->stretch);
+    return finish(self->way, self->scope);
 }
 
-/* What the application is asked for within a stretch, for the length of which nothing of the body may go. */
-static int
-inside(Body *self)
+/* The application's body, for something that it is asked for: a reference, or NULL with an error set. A body may ask
+ * for ours, and so on. */
+static PyObject *
+ask(Body *self)
 {
-    if (self->stretch.way == NULL) { /* its cycle is being taken apart */
+    if (self->body == NULL) { /* its cycle is being taken apart */
         PyErr_SetString(PyExc_RuntimeError, "this body has gone");
-        return -1;
+        return NULL;
     }
-    Py_INCREF(self);
-    return 0;
+    return Py_EnterRecursiveCall(" while asking for a body") ? NULL : Py_NewRef(self->body);
+}
+
+static void
+asked(PyObject *body)
+{
+    Py_LeaveRecursiveCall();
+    Py_DECREF(body);
+}
+
+static PyObject *
+piece_of(Body *self, PyObject *body)
+{
+    PyObject *iterator = Py_XNewRef(self->iterator);
+    if (iterator == NULL) {
+        iterator = PyObject_GetIter(body);
+        if (iterator == NULL) {
+            return NULL;
+        }
+        Py_XSETREF(self->iterator, Py_NewRef(iterator)); /* another thread, or itself, may have made one meanwhile */
+    }
+    PyObject *piece = Py_TYPE(iterator)->tp_iternext(iterator);
+    Py_DECREF(iterator);
+    return piece;
 }
 
 static PyObject *
 body_next(Body *self)
 {
-    if (inside(self) < 0) {
+    PyObject *body = ask(self);
+    if (body == NULL) {
         return NULL;
     }
+    Py_INCREF(self);
     PyObject *piece = NULL;
-    if (enter(&self->stretch) == 0) {
-        if (self->iterator == NULL) {
-            self->iterator = PyObject_GetIter(self->body);
+    Entry entry;
+    if (enter(self->way, self->scope, &entry) == 0) {
+        piece = piece_of(self, body);
+        int done = piece == NULL;
+        if (leave(self->way, self->scope, &entry) < 0) {
+            Py_CLEAR(piece);
         }
-        PyObject *iterator = Py_XNewRef(self->iterator);
-        piece = iterator == NULL ? NULL : Py_TYPE(iterator)->tp_iternext(iterator);
-        Py_XDECREF(iterator);
+        if (done && !closes(self)) {
+            end(self);
+        }
     }
-    int done = piece == NULL;
-    if (leave(&self->stretch) < 0) {
-        Py_CLEAR(piece);
-    }
-    if (done && !closes(self)) {
-        end(self);
-    }
+    asked(body);
     Py_DECREF(self);
     return piece; /* none, and no error: it is exhausted */
 }
@@ -249,16 +269,20 @@ body_next(Body *self)
 static PyObject *
 body_close(Body *self, PyObject *Py_UNUSED(ignored))
 {
-    if (inside(self) < 0) {
+    PyObject *body = ask(self);
+    if (body == NULL) {
         return NULL;
     }
-    PyObject *answer = NULL;
-    if (enter(&self->stretch) == 0) {
-        answer = PyObject_CallMethodNoArgs(self->body, self->stretch.way->name.close);
+    Py_INCREF(self);
+    int failed = 1;
+    Entry entry;
+    if (enter(self->way, self->scope, &entry) == 0) {
+        PyObject *answer = PyObject_CallMethodNoArgs(body, self->way->name.close);
+        failed = leave(self->way, self->scope, &entry) < 0 || answer == NULL;
+        Py_XDECREF(answer);
     }
-    int failed = leave(&self->stretch) < 0;
-    failed = end(self) < 0 || failed || answer == NULL;
-    Py_XDECREF(answer);
+    failed |= end(self) < 0;
+    asked(body);
     Py_DECREF(self);
     if (failed) {
         return NULL;
@@ -269,22 +293,24 @@ body_close(Body *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 body_bytes(Body *self, PyObject *Py_UNUSED(ignored))
 {
-    if (inside(self) < 0) {
+    PyObject *body = ask(self);
+    if (body == NULL) {
         return NULL;
     }
-    PyObject *text = PyObject_CallOneArg((PyObject *)&PyBytes_Type, self->body);
-    Py_DECREF(self);
+    PyObject *text = PyObject_CallOneArg((PyObject *)&PyBytes_Type, body);
+    asked(body);
     return text;
 }
 
 static Py_ssize_t
 body_length(Body *self)
 {
-    if (inside(self) < 0) {
+    PyObject *body = ask(self);
+    if (body == NULL) {
         return -1;
     }
-    Py_ssize_t length = PyObject_Size(self->body);
-    Py_DECREF(self);
+    Py_ssize_t length = PyObject_Size(body);
+    asked(body);
     return length;
 }
 
@@ -297,9 +323,12 @@ body_attribute(Body *self, PyObject *name)
         return value;
     }
     PyErr_Clear();
-    PyObject *body = Py_NewRef(self->body);
+    PyObject *body = ask(self);
+    if (body == NULL) {
+        return NULL;
+    }
     value = PyObject_GetAttr(body, name);
-    Py_DECREF(body);
+    asked(body);
     return value;
 }
 
@@ -307,39 +336,41 @@ static int
 body_traverse(Body *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
-    Py_VISIT(self->stretch.way);
-    Py_VISIT(self->stretch.scope);
-    Py_VISIT(self->stretch.here);
-    Py_VISIT(self->stretch.token);
+    Py_VISIT(self->way);
+    Py_VISIT(self->scope);
     Py_VISIT(self->body);
     Py_VISIT(self->iterator);
     return 0;
 }
 
+/* Its scope and its way stay, as what a tuple holds does: no cycle is of nothing but these, and whoever still gets at the
+ * body while its cycle is taken apart finds them. */
 static int
 body_clear(Body *self)
 {
-    clear_stretch(&self->stretch);
     Py_CLEAR(self->body);
     Py_CLEAR(self->iterator);
     return 0;
+}
+
+static int
+abandon(Way *way, Fields *scope)
+{
+    return way->engine == Py_None ? 0 : tell(way->passing, way->name.abandon, (PyObject *)scope);
 }
 
 /* One that nobody exhausts or closes (some adapters never do) must still give its place back. */
 static void
 body_finalize(Body *self)
 {
-    if (!self->open || self->stretch.way == NULL || self->process != (long)getpid()) {
+    if (!self->open || self->process != (long)getpid()) {
         return;
     }
     self->open = 0;
     Saved saved = save_error();
-    Way *way = self->stretch.way;
-    Fields *scope = self->stretch.scope;
-    int done = way->engine == Py_None ? close_scope(way, scope) : tell(way->passing, way->name.abandon, (PyObject *)scope);
-    if (done < 0) {
-        PyErr_Clear(); /* at the end of the interpreter, anything may be gone */
-    }
+    abandon(self->way, self->scope);
+    also(close_scope, self->way, self->scope);
+    PyErr_Clear(); /* at the end of the interpreter, anything may be gone */
     restore_error(saved);
 }
 
@@ -355,6 +386,8 @@ body_dealloc(Body *self)
         PyObject_ClearWeakRefs((PyObject *)self);
     }
     body_clear(self);
+    Py_CLEAR(self->scope);
+    Py_CLEAR(self->way);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -423,14 +456,14 @@ looks_at_threads(Way *way)
 static Fields *
 scope_of(Way *way, PyObject *environ)
 {
-    PyObject *id = entry(environ, way->name.request_id), *method = entry(environ, way->name.request_method),
-             *script = entry(environ, way->name.script_name), *path = entry(environ, way->name.path_info),
-             *stream = entry(environ, way->name.input), *query = entry(environ, way->name.query),
-             *remote = entry(environ, way->name.remote), *now = NULL, *request = NULL, *origin = NULL;
+    PyObject *id = NULL, *method = NULL, *script = NULL, *path = NULL, *stream = NULL, *query = NULL, *remote = NULL;
+    PyObject *now = NULL, *request = NULL, *origin = NULL;
     int watched = way->engine != Py_None;
     Fields *scope = NULL;
-    if (id != NULL && method != NULL && script != NULL && path != NULL && stream != NULL && query != NULL &&
-        remote != NULL && (now = PyObject_CallNoArgs(way->time)) != NULL) {
+    if ((id = entry(environ, way->name.request_id)) != NULL && (method = entry(environ, way->name.request_method)) != NULL &&
+        (script = entry(environ, way->name.script_name)) != NULL && (path = entry(environ, way->name.path_info)) != NULL &&
+        (stream = entry(environ, way->name.input)) != NULL && (query = entry(environ, way->name.query)) != NULL &&
+        (remote = entry(environ, way->name.remote)) != NULL && (now = time_of(way)) != NULL) {
         request = PyTuple_Pack(7, way->identify, way->guard, id, method, script, path, now);
         origin = request != NULL && watched ? PyTuple_Pack(5, query, way->nothing, remote, path, environ) : NULL;
     }
@@ -480,11 +513,10 @@ is_complete(Way *way, PyObject *body, PyObject *environ)
     return file ? file : has((PyObject *)Py_TYPE(body), way->name.fileno);
 }
 
-/* The body that the server is given: takes over what the stretch holds. NULL with an error set, and nothing taken. */
+/* The body that the server is given. NULL with an error set. */
 static PyObject *
-wrapped(Stretch *stretch, PyObject *body)
+wrapped(Way *way, Fields *scope, PyObject *body)
 {
-    Way *way = stretch->way;
     int sized = has((PyObject *)Py_TYPE(body), way->name.length);
     int closing = sized < 0 ? -1 : has(body, way->name.close);
     if (closing < 0) {
@@ -495,8 +527,8 @@ wrapped(Stretch *stretch, PyObject *body)
     if (self == NULL) {
         return NULL;
     }
-    self->stretch = *stretch;
-    memset(stretch, 0, sizeof(*stretch));
+    self->way = (Way *)Py_NewRef(way); /* from here on no code runs before it is complete */
+    self->scope = (Fields *)Py_NewRef(scope);
     self->body = Py_NewRef(body);
     self->process = (long)getpid();
     self->open = 1;
@@ -513,31 +545,31 @@ way_call(Way *self, PyObject *const *args, Py_ssize_t n)
     PyObject *environ = args[1];
     if (!PyDict_CheckExact(environ) || !may_open(self) ||
         (self->engine != Py_None && (!may_pass(self) || looks_at_threads(self)))) {
-        Py_RETURN_NONE;
+        Py_RETURN_NOTIMPLEMENTED;
     }
     Fields *scope = scope_of(self, environ);
     if (scope == NULL) {
         return NULL;
     }
-    Stretch stretch = {(Way *)Py_NewRef(self), scope, NULL, NULL, NULL};
     PyObject *body = NULL, *answer = NULL;
     int complete = 1;
-    if ((self->engine == Py_None || enlist(self, scope) == 0) && enter(&stretch) == 0) {
+    Entry entry;
+    if ((self->engine == Py_None || enlist(self, scope) == 0) && enter(self, scope, &entry) == 0) {
         body = PyObject_Vectorcall(args[0], args + 1, 2, NULL);
         if (body != NULL) {
             complete = is_complete(self, body, environ);
         }
-    }
-    if (leave(&stretch) < 0 || complete < 0) {
-        complete = -1;
+        if (leave(self, scope, &entry) < 0) {
+            complete = -1;
+        }
     }
     if (complete == 0) {
-        answer = wrapped(&stretch, body);
+        answer = wrapped(self, scope, body);
     }
-    if (answer == NULL && finish(&stretch) == 0 && body != NULL && complete > 0) {
+    if (answer == NULL && finish(self, scope) == 0 && body != NULL && complete > 0) {
         answer = Py_NewRef(body);
     }
     Py_XDECREF(body);
-    clear_stretch(&stretch);
+    Py_DECREF(scope);
     return answer;
 }

@@ -25,6 +25,7 @@ from stateguard.short import Drive
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator
+    from contextvars import Token
 
     from stateguard.engine import Engine
 
@@ -79,7 +80,11 @@ class Passing:
         tally = self._engine.tally
         tally.requests += 1
         if not tally.requests % SAMPLED:
-            self.sample(scope)
+            try:
+                self.sample(scope)
+            except BaseException:  # a signal handler's
+                self.scopes.pop(scope, None)
+                raise
 
     def sample(self, scope: PassingScope) -> None:
         """The time of this one is taken."""
@@ -173,7 +178,9 @@ class Passing:
         engine = self._engine
         try:
             request = scope.account
-            if request is None:
+            if request is not None:
+                engine.unseen.over(scope)  # it may have begun before another entry of it took the request up
+            else:
                 engine.unseen.note(scope)  # first: a look that is being completed keeps what is under way
                 engine.unseen.ends(scope)
                 if perf_counter_ns() < engine.pace.next_look and engine.resting:
@@ -187,16 +194,18 @@ class Passing:
         """The request has ended."""
         engine, request = self._engine, scope.account
         try:
-            if scope in self.scopes:
-                if scope.stepped >= engine.unseen.covered:
+            try:
+                if scope in self.scopes and scope.stepped >= engine.unseen.covered:
                     engine.unseen.note(scope)
+            finally:
                 self.scopes.pop(scope, None)
             if request is None:
                 if scope.suspect is None and not scope.began:
                     return
                 now = perf_counter_ns()
                 if scope.began:  # for all that began since the one before
-                    engine.pace.served(SAMPLED * (now - scope.began))
+                    began, scope.began = scope.began, 0
+                    engine.pace.served(SAMPLED * (now - began))
                 if now < engine.pace.next_weighing and not engine.reporter.aftermath.following:
                     return
                 request = self.request(scope)
@@ -208,11 +217,15 @@ class Passing:
             engine.failed("letting a request pass")
 
     @staticmethod
-    def give_back(request: GuardedRequest) -> None:
-        """What runs here from now on does not work for ``request``, which had been taken up."""
-        mark, request.mark = request.mark, None
+    def give_back(request: GuardedRequest, mark: Token[GuardedRequest | None] | None = None) -> None:
+        """What runs here from now on does not work for ``request``, which had been taken up.
+
+        ``mark`` is of when it was made the current one, if that was not when it was taken up.
+        """
         if mark is None:
-            return
+            mark, request.mark = request.mark, None
+            if mark is None:
+                return
         with suppress(ValueError):  # the rest of it ran in another context
             current.reset(mark)
         found = current.get()
@@ -221,9 +234,11 @@ class Passing:
 
     def abandon(self, scope: PassingScope) -> None:
         """The request will never end properly. Called by a finalizer, at any point of any code: no locks."""
-        if scope.stepped >= self._engine.unseen.covered:
-            self._engine.unseen.note(scope)
-        self.scopes.pop(scope, None)
+        try:
+            if scope.stepped >= self._engine.unseen.covered:
+                self._engine.unseen.note(scope)
+        finally:
+            self.scopes.pop(scope, None)
         scope.origin = scope.origin[:4]
         if scope.account is not None:
             self._engine.abandon(scope.account)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from threading import get_ident
-from time import perf_counter_ns, time
+from time import perf_counter_ns, time  # noqa: F401  (asked for by its name)
 from typing import TYPE_CHECKING, Any
 
 from stateguard.attribution.request import current
@@ -30,13 +29,13 @@ def way(guard: Guard, identify: Callable[..., RequestInfo]) -> Way | None:
         awaited=awaited,
         by_thread=by_thread,
         clock=perf_counter_ns,
+        clocks=globals(),
         current=current,
         ended=ended,
         engine=engine,
         entered=entered,
         finder=engine and engine.finder,
         guard=guard,
-        ident=get_ident,
         identify=identify,
         pace=engine and engine.pace,
         passing=engine and engine.passing,
@@ -44,9 +43,7 @@ def way(guard: Guard, identify: Callable[..., RequestInfo]) -> Way | None:
         sampled=SAMPLED,
         scope=PassingScope,
         scopes=engine and engine.passing.scopes,
-        session_factory=guard.session_factory,
         suspects=SUSPECTS,
         tally=engine and engine.tally,
-        time=time,
         unseen=engine and engine.unseen,
     )

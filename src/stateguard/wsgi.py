@@ -83,7 +83,7 @@ class StateGuardMiddleware:
         short = self._way
         if short is not None:
             body = short.call(self._served, environ, start_response)
-            if body is not None:
+            if body is not NotImplemented:
                 return body
         guard = self.guard
         if guard.mode == "off":
@@ -123,7 +123,11 @@ class StateGuardMiddleware:
         self, environ: dict[str, Any], start_response: Callable[..., Any], stretch: Stretch | ScopeStretch
     ) -> Iterable[bytes]:
         complete = True
-        stretch.enter()
+        try:
+            entry = stretch.enter()
+        except BaseException:  # a signal handler's
+            stretch.finish()
+            raise
         try:
             if type(stretch) is Stretch:
                 stretch.note_residue()
@@ -132,7 +136,7 @@ class StateGuardMiddleware:
         finally:
             # Not in an `except Exception`: GreenletExit and SystemExit end requests as well.
             try:
-                stretch.leave()
+                stretch.leave(entry)
             except BaseException:  # a signal handler's
                 complete = True
                 raise

@@ -54,7 +54,7 @@ class _Body:
 
     def __next__(self) -> bytes:
         stretch = self._stretch
-        stretch.enter()
+        entry = stretch.enter()
         piece = None
         done = True
         try:
@@ -66,9 +66,11 @@ class _Body:
             if stretch.silent:
                 raise
         finally:
-            stretch.leave()
-            if done and not self._closes:
-                self._end()
+            try:
+                stretch.leave(entry)
+            finally:  # a signal handler may have raised
+                if done and not self._closes:
+                    self._end()
         if not stretch.silent:
             error = stretch.objection()
             if error is not None:
@@ -97,12 +99,16 @@ class _ClosingBody(_Body):
     _closes = True
 
     def close(self) -> None:
-        self._stretch.enter()
+        entry = None
         try:
+            entry = self._stretch.enter()
             self._body.close()
         finally:
-            self._stretch.leave()
-            self._end()
+            try:
+                if entry is not None:
+                    self._stretch.leave(entry)
+            finally:
+                self._end()
 
 
 class _SizedBody(_Body):

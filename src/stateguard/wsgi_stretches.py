@@ -5,42 +5,46 @@ A server may serve another request on the thread between two of them, so each un
 
 from __future__ import annotations
 
-from threading import get_ident
+from contextvars import Token as VarToken
 from time import perf_counter_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stateguard.attribution.request import GuardedRequest, current
 from stateguard.attribution.unseen import RUNNING
 from stateguard.scope import entered, leave
 
 if TYPE_CHECKING:
-    from contextvars import Token as VarToken
-
     from stateguard.engine import Engine
     from stateguard.passing import PassingScope
     from stateguard.scope import Entry, Scope
 
 
 class Stretch:
-    """One entry into the application on this thread: scope and account set before, undone after."""
+    """Entries into the application for one request: scope and account set before, undone after.
 
-    __slots__ = ("_mark", "_request", "_token")
+    What one entry has to undo is its own: a piece may ask for another piece, and threads for one each.
+    """
+
+    __slots__ = ("_request",)
 
     def __init__(self, request: GuardedRequest) -> None:
         self._request = request
-        self._mark: VarToken[GuardedRequest | None] | None = None
-        self._token: Entry | None = None
 
-    def enter(self) -> None:
-        """Code of the application is about to run for the request."""
+    def enter(self) -> Any:
+        """Code of the application is about to run for the request. What :meth:`leave` is to be given."""
         request = self._request
-        self._token = request.scope.enter()
-        self._mark = current.set(request)
+        token = request.scope.enter()
+        entry = token, current.set(request)
         engine = request.guard.engine
         if engine is not None:
-            engine.begin(request)
+            try:
+                engine.begin(request)
+            except BaseException:  # a signal handler's
+                self._undo(*entry)
+                raise
+        return entry
 
-    def leave(self) -> None:
+    def leave(self, entry: Any) -> None:
         """It has run."""
         request = self._request
         engine = request.guard.engine
@@ -48,16 +52,15 @@ class Stretch:
             if engine is not None:
                 engine.end(request)
         finally:  # a signal handler may have raised: the next request on this thread must not find this one
-            mark, self._mark = self._mark, None
-            if mark is not None:
-                # Four times per request: contextlib.suppress takes longer than all the rest.
-                try:  # noqa: SIM105
-                    current.reset(mark)
-                except ValueError:  # this piece ran in another context than the call
-                    pass
-            token, self._token = self._token, None
-            if token is not None:
-                request.scope.leave(token)
+            self._undo(*entry)
+
+    def _undo(self, token: Entry, mark: VarToken[GuardedRequest | None]) -> None:
+        # Four times per request: contextlib.suppress takes longer than all the rest.
+        try:  # noqa: SIM105
+            current.reset(mark)
+        except ValueError:  # a greenlet has gone on in another context
+            pass
+        self._request.scope.leave(token)
 
     def note_residue(self) -> None:
         """Note what this thread holds before the application runs on it."""
@@ -103,32 +106,26 @@ class Stretch:
 class ScopeStretch:
     """The same for a request that nobody watches: a scope, and nothing else."""
 
-    __slots__ = ("_here", "_scope", "_token")
+    __slots__ = ("_scope",)
 
     silent = True
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
-        self._here: VarToken[Entry | None] | None = None
-        self._token: Entry | None = None
 
-    def enter(self) -> None:
+    def enter(self) -> Any:
         """Some four times per request: the scope does it by itself where it is not as simple as usual."""
         scope = self._scope
         if scope.carrier == "contextvar" and entered.get() is None:
-            self._here = entered.set(scope)
-        else:
-            self._token = scope.enter()
+            return entered.set(scope)
+        return scope.enter()
 
-    def leave(self) -> None:
+    def leave(self, entry: Any) -> None:
         """Undo :meth:`enter`."""
-        token, here = self._token, self._here
-        if token is not None:  # first: it was entered last, by a piece that asks for another piece
-            self._token = None
-            self._scope.leave(token)
-        elif here is not None:
-            self._here = None
-            leave(here, self._scope)
+        if type(entry) is VarToken:
+            leave(entry, self._scope)
+        else:
+            self._scope.leave(entry)
 
     def moved(self) -> None:
         """Nothing was noted of any thread."""
@@ -151,52 +148,67 @@ class ScopeStretch:
 class PassingStretch(ScopeStretch):
     """The same for a request that is let pass: a scope, and an eye on when to look closely."""
 
-    __slots__ = ("_engine", "_unseen")
+    __slots__ = ("_engine",)
 
     _scope: PassingScope
 
     def __init__(self, scope: PassingScope, engine: Engine) -> None:
         super().__init__(scope)
         self._engine = engine
-        self._unseen = 0
-        """The thread on which a piece is under way whose beginning nobody was told of."""
 
-    def enter(self) -> None:
+    def enter(self) -> Any:
         """As above; and whoever looks next is told, or may look."""
-        super().enter()
+        entry = super().enter()
         scope, engine = self._scope, self._engine
-        if scope.account is not None:
-            scope.account.mark = current.set(scope.account)
-        elif scope.stepped != RUNNING:  # else another thread is at it as well
-            before, scope.stepped = scope.stepped, RUNNING  # first, and then the gait is asked for
-            if engine.resting:
-                self._unseen = get_ident()
-                return
-            scope.stepped = before
-        engine.passing.begin(scope)
+        account = scope.account
+        mark = None
+        try:
+            if account is not None:
+                mark = current.set(account)
+            elif scope.stepped != RUNNING and scope in engine.passing.scopes:
+                # Else another entry is under way, or the request is over: then it is noted each time.
+                before, scope.stepped = scope.stepped, RUNNING  # first, and then the gait is asked for
+                if engine.resting:
+                    return entry, mark, True
+                scope.stepped = before
+            engine.passing.begin(scope)
+        except BaseException:  # a signal handler's
+            self._undo(entry, mark)
+            raise
+        return entry, mark, False
 
-    def leave(self) -> None:
+    def leave(self, entry: Any) -> None:
         """Undo :meth:`enter`."""
+        outer, mark, unseen = entry
         scope, engine = self._scope, self._engine
         try:
-            if self._unseen == get_ident():
-                self._unseen = 0
+            if unseen:
                 scope.stepped = engine.unseen.looks
-                if perf_counter_ns() >= engine.pace.next_look or not engine.resting:
-                    engine.passing.end(scope)
-            else:
-                engine.passing.end(scope)
+                if perf_counter_ns() < engine.pace.next_look and engine.resting and not scope.closed:
+                    return
+            engine.passing.end(scope)
         finally:  # a signal handler may have raised
-            if scope.account is not None:
-                engine.passing.give_back(scope.account)
-            super().leave()
+            self._undo(outer, mark)
+
+    def _undo(self, entry: Any, mark: VarToken[GuardedRequest | None] | None) -> None:
+        account = self._scope.account
+        try:
+            if account is not None:
+                self._engine.passing.give_back(account, mark)
+        finally:
+            super().leave(entry)
 
     def finish(self) -> None:
         """The request has ended."""
         scope, passing = self._scope, self._engine.passing
-        passing.over(scope)
-        passing.forget(scope)
-        scope.close()
+        try:
+            passing.over(scope)
+            passing.forget(scope)
+        finally:
+            passing.scopes.pop(scope, None)
+            scope.close()
+        if scope.account is not None:  # another thread, which is still at it, has taken it up meanwhile
+            passing.over(scope)
 
     def abandon(self) -> None:
         """It never will. Called by a finalizer, at any point of any code."""

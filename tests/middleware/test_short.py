@@ -11,7 +11,6 @@ import subprocess
 import sys
 import types
 import weakref
-from threading import get_ident
 from time import perf_counter_ns, time
 
 import pytest
@@ -60,13 +59,13 @@ def _given(guard):
         "awaited": awaited,
         "by_thread": types.SimpleNamespace(used=False),
         "clock": perf_counter_ns,
+        "clocks": {"time": time},
         "current": current,
         "ended": ended,
         "engine": engine,
         "entered": entered,
         "finder": engine.finder,
         "guard": guard,
-        "ident": get_ident,
         "identify": print,
         "pace": engine.pace,
         "passing": engine.passing,
@@ -74,10 +73,8 @@ def _given(guard):
         "sampled": 16,
         "scope": PassingScope,
         "scopes": engine.passing.scopes,
-        "session_factory": dict,
         "suspects": 8,
         "tally": engine.tally,
-        "time": time,
         "unseen": engine.unseen,
     }
 
@@ -334,7 +331,7 @@ def test_a_finalizer_may_use_what_is_being_taken_apart(resting):
                 await waits()
 
             class Last:
-                __slots__ = ()  # not of the collector's concern: finalized while cycles are taken apart
+                __slots__ = ()  # finalized while the cycle that holds it is collected
 
                 def __del__(self):
                     for one in held:

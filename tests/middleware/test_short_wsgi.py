@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import gc
 import io
 import sys
+import threading
 import weakref
 
 import pytest
 
-from stateguard import current_scope, short
+from stateguard import current_scope, open_scope, session, short, way, wsgi
 from stateguard.attribution.request import current
 from stateguard.passing import SAMPLED, PassingScope
 from stateguard.scope import by_thread, entered
@@ -97,7 +99,7 @@ def test_a_call_takes_what_an_application_is_called_with(guard):
     for wrong in ((), (None,), (None, {}), (None, {}, None, None)):
         with pytest.raises(TypeError):
             way.call(*wrong)
-    assert way.call(None, None, None) is None
+    assert way.call(None, None, None) is NotImplemented
     with pytest.raises(TypeError):
         way.call(None, environ(), None)
     assert entered.get() is None
@@ -202,7 +204,7 @@ def test_a_body_that_is_used_while_its_cycle_is_taken_apart_does_no_harm(resting
     used = []
 
     class Last:
-        __slots__ = ("held",)  # and a finalizer
+        __slots__ = ("held",)
 
         def __del__(self):
             for use in (next, len, bytes, lambda one: one.close(), lambda one: one.other):
@@ -314,3 +316,218 @@ def test_fields_that_somebody_deletes_are_missed_and_nothing_else(resting):
     done = []
     contextvars.copy_context().run(serve)
     assert done
+
+
+# -- what no well-behaved application does ---------------------------------------------------------
+
+
+def test_a_body_that_is_asked_for_without_end_is_too_deep(guard):
+    class Itself:
+        body = None
+
+        def __iter__(self):
+            return self.body
+
+        def __len__(self):
+            return len(self.body)
+
+        def __getattr__(self, name):
+            return getattr(self.body, name)
+
+    mine = Itself()
+    mine.body = iter([])
+    mine.body = body = StateGuardMiddleware(answer(mine), guard=guard)(environ(), start_response)
+    for ask in (next, len, lambda one: one.other):
+        with pytest.raises(RecursionError):
+            ask(body)
+    mine.body = None
+    assert entered.get() is None
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_a_piece_may_ask_for_a_piece_of_the_same_body(guard, depth):
+    class Nested:
+        def __init__(self):
+            self.left = depth
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            self.left -= 1
+            paths.append(current_scope().request.path)
+            if self.left:
+                next(body)
+            paths.append(current_scope().request.path)
+            return b"a"
+
+    paths = []
+    body = StateGuardMiddleware(answer(Nested()), guard=guard)(environ(), start_response)
+    assert next(body) == b"a"
+    assert paths == ["/"] * (2 * depth)
+    assert entered.get() is None
+    assert current.get() is None
+
+
+def test_a_piece_may_be_asked_for_in_another_context_while_one_is_under_way(guard):
+    class Elsewhere(Body):
+        def __next__(self):
+            if len(seen) < 2:
+                seen.append(current_scope().request.path)
+                contextvars.Context().run(next, body)
+                seen.append(current_scope().request.path)
+            return b"a"
+
+        def __iter__(self):
+            return self
+
+    seen = []
+    body = StateGuardMiddleware(answer(Elsewhere()), guard=guard)(environ(), start_response)
+    next(body)
+    body.close()
+    assert set(seen) == {"/"}
+    assert entered.get() is None
+    assert current.get() is None
+
+
+def test_two_threads_may_be_inside_one_body(guard):
+    class Slow(Body):
+        def __next__(self):
+            meet.wait(10)
+            meet.wait(10)
+            return b"a"
+
+        def __iter__(self):
+            return self
+
+    def piece(n):
+        next(body)
+        left[n] = entered.get(), current.get()
+
+    meet = threading.Barrier(2)
+    left = {}
+    body = StateGuardMiddleware(answer(Slow()), guard=guard)(environ(), start_response)
+    threads = [threading.Thread(target=piece, args=(n,)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert left == {0: (None, None), 1: (None, None)}
+    body.close()
+
+
+def test_what_is_written_when_the_request_is_over_is_noted_too(resting, state):
+    class Late(Body):
+        def close(self):
+            state.leak("late")
+
+    body = StateGuardMiddleware(answer(Late()), guard=resting)(environ(PATH_INFO="/late"), start_response)
+    unseen = resting.engine.unseen
+    for again in (body.close, body.close, lambda: next(body), lambda: next(body, None)):
+        again()
+        assert [one.request.path for one in unseen.suspects()] == ["/late"]
+        unseen.looking(0)
+        unseen.looked()
+        assert not unseen.suspects()
+
+
+def test_who_began_before_another_piece_was_looked_at_is_no_suspect_for_ever(resting):
+    class Nested(Body):
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            done.append(True)
+            if len(done) == 2:  # the inner one, which began unseen as well
+                resting.engine.pace.gait = "brief"
+                next(body)
+            elif len(done) == 1:
+                next(body)
+            return b"a"
+
+    done = []
+    body = StateGuardMiddleware(answer(Nested()), guard=resting)(environ(), start_response)
+    next(body)
+    body.close()
+    for _ in range(3):
+        resting.engine.unseen.looking(0)
+        resting.engine.unseen.looked()
+    assert not resting.engine.unseen.suspects()
+    assert not resting.engine.active
+    assert not resting.engine.passing.scopes
+
+
+def test_an_application_that_returns_nothing_is_called_once(guard):
+    calls = []
+    app = StateGuardMiddleware(lambda *_: calls.append(1), guard=guard)
+    assert app(environ(**{"wsgi.file_wrapper": object}), start_response) is None
+    assert calls == [1]
+
+
+def test_an_environ_that_fails_is_asked_once(guard):
+    class Key(str):
+        __slots__ = ()
+
+        def __hash__(self):
+            return hash("PATH_INFO")
+
+        def __eq__(self, other):
+            if armed:
+                raise ValueError("not to be compared")
+            return False
+
+    armed = []
+    given = {Key("x"): "y", "wsgi.input": io.BytesIO()}
+    armed.append(True)
+    with pytest.raises(ValueError, match="not to be compared"):
+        StateGuardMiddleware(lambda *_: [], guard=guard)(given, start_response)
+    assert entered.get() is None
+
+
+def test_settings_that_are_replaced_count_from_the_next_request(guard, monkeypatch):
+    class Mine:
+        pass
+
+    told = []
+
+    def app(given, start):
+        told.append((type(session()), current_scope().request.started))
+        return []
+
+    guarded = StateGuardMiddleware(app, guard=guard)
+    guard.session_factory = Mine
+    for module in (way, wsgi):  # as tests that stop the clock do
+        monkeypatch.setattr(module, "time", lambda: 5.0)
+    guarded(environ(), start_response)
+    assert told == [(Mine, 5.0)]
+
+
+@pytest.mark.parametrize("method", ["over", "forget", "give_back", "begin"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_signal_handler_that_raises_leaves_nothing_behind(resting, method, inside):
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt(*args):
+        raise Interrupted
+
+    def serve():
+        body = StateGuardMiddleware(answer(Body()), guard=resting)(environ(), start_response)
+        if method in ("give_back", "begin"):
+            resting.engine.pace.gait = "brief"  # it is taken up
+        else:
+            resting.engine.passing.request(next(iter(resting.engine.passing.scopes)))  # it is suspected
+        setattr(resting.engine.passing, method, interrupt)
+        raised = []
+        for use in (lambda: next(body), body.close):
+            try:
+                use()
+            except Interrupted:
+                raised.append(True)
+        assert raised
+        assert entered.get() is (around if inside else None)
+        assert not resting.engine.passing.scopes
+
+    around = open_scope() if inside else None
+    with around or contextlib.nullcontext():
+        contextvars.copy_context().run(serve)
