@@ -151,9 +151,9 @@ retire_as_stepped(Way *way, Fields *scope)
 }
 
 static int
-retire_once_more(Way *way, Fields *scope)
+is_gone(Way *way, Fields *scope)
 {
-    return has_account(scope) ? tell(way->passing, way->name.over, (PyObject *)scope) : 0;
+    return scope->suspect == Py_None ? 0 : tell(way->passing, way->name.gone, (PyObject *)scope);
 }
 
 /* The request has ended, and what was raised is kept: 0, or -1 with an error set in its place. */
@@ -167,8 +167,8 @@ finish(Way *way, Fields *scope)
         result |= also(forget, way, scope);
     }
     result |= also(close_scope, way, scope);
-    if (watched) { /* another thread, which is still at it, may have taken it up meanwhile */
-        result |= also(retire_once_more, way, scope);
+    if (watched) {
+        result |= also(is_gone, way, scope);
     }
     return result;
 }

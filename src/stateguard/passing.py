@@ -178,6 +178,8 @@ class Passing:
         engine = self._engine
         try:
             request = scope.account
+            if request is None and scope.closed:
+                request = scope.suspect  # taken up here, and another thread has ended it meanwhile
             if request is not None:
                 engine.unseen.over(scope)  # it may have begun before another entry of it took the request up
             else:
@@ -187,6 +189,8 @@ class Passing:
                     return
                 request = self.request(scope)
             engine.end(request)
+            if scope.closed:
+                self.gone(scope)
         except Exception:
             engine.failed("letting a request pass")
 
@@ -215,6 +219,13 @@ class Passing:
             self.weigh()
         except Exception:
             engine.failed("letting a request pass")
+
+    def gone(self, scope: PassingScope) -> None:
+        """It is over and closed. Another thread that is still at it may have taken it up only then."""
+        engine, request = self._engine, scope.suspect
+        if request is not None and (scope.account is not None or id(request) in engine.active):
+            scope.account = request
+            self.over(scope)
 
     @staticmethod
     def give_back(request: GuardedRequest, mark: Token[GuardedRequest | None] | None = None) -> None:

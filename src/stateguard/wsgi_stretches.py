@@ -207,8 +207,7 @@ class PassingStretch(ScopeStretch):
         finally:
             passing.scopes.pop(scope, None)
             scope.close()
-        if scope.account is not None:  # another thread, which is still at it, has taken it up meanwhile
-            passing.over(scope)
+        passing.gone(scope)
 
     def abandon(self) -> None:
         """It never will. Called by a finalizer, at any point of any code."""
