@@ -59,8 +59,8 @@ typedef struct {
 #define NAMES(X) \
     X(abandon) X(active) X(armed) X(begin) X(client) X(close) X(covered) X(end) X(enter) X(fileno) X(forget) \
     X(gait) X(give_back) X(go_on) X(gone) X(graph) X(headers) X(http) X(leave) X(locals) X(looks) X(method) X(mode) \
-    X(next_look) X(off) X(open) X(over) X(path) X(query_string) X(requests) X(sample) X(session_factory) X(since) X(sparse) X(started) \
-    X(time) X(type) X(used) X(watcher) X(websocket) X(contextvar)
+    X(next_look) X(off) X(open) X(over) X(path) X(query_string) X(requests) X(sample) X(session_factory) \
+    X(since) X(sparse) X(started) X(time) X(type) X(used) X(watcher) X(websocket) X(contextvar)
 
 /* The same, where the name is none of C's. */
 #define TEXTS(X) \
