@@ -92,13 +92,16 @@ class Containment:
             part.leaks.append(leak)
         return leak
 
-    def put_back(self, request: GuardedRequest) -> tuple[list[Leak], set[int]]:
-        """Undo what ``request`` has leaked: the leaks, with what became of each, and the nodes written to."""
+    def put_back(self, request: GuardedRequest, obstacle: str = "") -> tuple[list[Leak], set[int]]:
+        """Undo what ``request`` has leaked: the leaks, with what became of each, and the nodes written to.
+
+        Nothing is, for the reason that is given, if there is an ``obstacle``.
+        """
         told: list[Leak] = []
         written: set[int] = set()
         parts = list(self._parts.pop(request, {}).values())
         for part in reversed(parts):
-            outcome = part.spoiled or self._undo(part)
+            outcome = part.spoiled or obstacle or self._undo(part)
             if not outcome:
                 written.add(id(part.node))
             said = f"not put back: {outcome}" if outcome else DONE

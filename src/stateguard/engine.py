@@ -23,6 +23,7 @@ from stateguard.interrupted import raised_by_signal_handler
 from stateguard.leak import SUSPECTS
 from stateguard.messages import see
 from stateguard.pace import Pace
+from stateguard.parallel import PARALLEL
 from stateguard.passing import Passing
 from stateguard.reporter import Reporter, say
 from stateguard.settling import Settling, nowhere
@@ -32,6 +33,11 @@ from stateguard.thread_locals import ThreadLocals
 from stateguard.turn import Turn
 from stateguard.warmup import WarmUp, parse_warm_up
 from stateguard.watch.watcher import Watcher
+
+_find, _count = Finder, Tally
+if PARALLEL:  # else nobody needs it
+    from stateguard.attribution.strangers import ParallelFinder as _find
+    from stateguard.tally import ParallelTally as _count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -94,9 +100,14 @@ class Engine:
         strict = config.locate == "always" or config.on_leak in ("raise", "restore")
         self.pace = Pace(config.budget, strict, config.max_pause)
         share = 1.0 if strict else config.budget
-        self.finder = Finder(config.locate, self.ledger, self._look_at_line, share, config.budget >= 1)
+        locate = config.locate
+        if PARALLEL and strict and locate == "auto":
+            # Nothing but a tracer tells what other threads, that are running as well, have run outside
+            # requests.
+            locate = "always"
+        self.finder = _find(locate, self.ledger, self._look_at_line, share, config.budget >= 1)
         self.ledger.hear(self.finder.heard)
-        self.tally = Tally()
+        self.tally = _count()
         self.containment: Containment | None = None
         if config.on_leak == "restore":
             from stateguard.containment import Containment  # here: only those need it

@@ -44,6 +44,7 @@ def _after_fork() -> None:
 def _at_exit() -> None:
     for guard in guards():
         if guard.engine is not None:
+            guard.engine.finder.disarm()  # a tracer outlives the modules that it would need
             guard.engine.say_everything()
             guard.engine.reporter.close()
 

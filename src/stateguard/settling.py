@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from stateguard.attribution import signals
 from stateguard.leak import LISTED
+from stateguard.parallel import PARALLEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,7 +124,7 @@ class Settling:
         self._engine.look()  # what others have written up to now is theirs
         self._engine.looking = True
         try:
-            told, written = containment.put_back(request)
+            told, written = containment.put_back(request, self._beside())
             others = [one for one in watcher.check() + watcher.check_cold() if id(one.node) not in written]
             if others:
                 self.settle(others, proven=True)
@@ -134,6 +135,14 @@ class Settling:
             self._engine.failed("putting shared state back")
         finally:
             self._engine.looking = False
+
+    def _beside(self) -> str:
+        """Why nothing can be put back now, if so: code that runs at the same instant may write to the same
+        places."""
+        others = PARALLEL and any(
+            thread != self._engine.ledger.ident() for thread in self._engine.ledger.stacks
+        )
+        return "other requests were running at that instant" if others else ""
 
     def _location(self, seen: Seen, request: GuardedRequest | None) -> Location | None:
         if request is None or not self._engine.finder.armed:

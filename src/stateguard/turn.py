@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import os.path
 import re
-import sys
 import threading
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
+
+from stateguard.parallel import PARALLEL, stacks
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -73,7 +74,7 @@ class Turn:
             raise
         queue.give_up()
         owner = re.search(r"owner=(\d+)", repr(lock))  # the only place that tells
-        if owner and lock is self.lock and not _runs_our_code(sys._current_frames().get(int(owner[1]))):
+        if owner and lock is self.lock and not _may_give_back(int(owner[1])):
             self.lock = threading.RLock()
         return None
 
@@ -87,7 +88,12 @@ class Turn:
             self.discarded = []
 
 
-def _runs_our_code(frame: FrameType | None) -> bool:
+def _may_give_back(thread: int) -> bool:
+    found = stacks()
+    if PARALLEL:
+        # What it runs cannot be told; a signal handler, which may end a turn badly, runs on one thread alone.
+        return thread in found and thread != threading.main_thread().ident
+    frame: FrameType | None = found.get(thread)
     while frame is not None:
         if frame.f_code.co_filename.startswith(_PACKAGE):
             return True

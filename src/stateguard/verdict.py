@@ -6,13 +6,13 @@ a suspicion, and names everybody who was.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from threading import get_ident
 from typing import TYPE_CHECKING
 
 from stateguard.credentials import concealed, without
 from stateguard.leak import LISTED, Leak, RequestInfo
+from stateguard.parallel import stacks
 from stateguard.report.advice import advise
 
 if TYPE_CHECKING:
@@ -165,13 +165,17 @@ class Judge:
 
     def _written_outside(self, root: str) -> bool:
         threads = self._outside.get(root)
-        return threads is not None and not threads.isdisjoint(sys._current_frames())
+        return threads is not None and not threads.isdisjoint(stacks())
 
     def _threads_in_watched_code(self, ours: frozenset[int]) -> frozenset[int]:
         me = get_ident()
         found = set()
-        for thread, top in sys._current_frames().items():
-            frame = top if thread != me and thread not in ours else None
+        for thread, top in stacks().items():
+            if thread == me or thread in ours:
+                continue
+            if top is None:
+                found.add(thread)  # what it executes must not be looked at
+            frame = top
             depth = 0
             while frame is not None and depth < 60:
                 code = frame.f_code

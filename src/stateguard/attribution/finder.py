@@ -16,6 +16,7 @@ from stateguard.attribution.lines import (
     watched_files,
 )
 from stateguard.attribution.purse import Purse
+from stateguard.parallel import PARALLEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -236,5 +237,11 @@ class Finder:
             return None
         noted = self._frame  # other threads note theirs in the same place
         mine = noted is not None and noted[0] == thread
-        frame = noted[1] if noted is not None and mine else sys._current_frames().get(thread)
+        frame = noted[1] if noted is not None and mine else self._frame_of(thread)
         return describe(position, frames(frame, self.traces), self.traces)
+
+    def _frame_of(self, thread: int) -> FrameType | None:
+        """What a thread executes now; ``None`` of another one where it goes on meanwhile."""
+        if not PARALLEL:
+            return sys._current_frames().get(thread)
+        return sys._getframe() if thread == self._ledger.ident() else None

@@ -5,12 +5,16 @@ as it counts every time that it takes the processor away. So a thread that has b
 has lost the lock at most during calls that let go of it by themselves and got it back at once, too soon for
 another thread to wake, write and stop. Others that only waited for the lock meanwhile have used a little
 processor time, for they wake now and then to ask for it.
+
+On a free-threaded build there is no such lock: nobody ever keeps it.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from stateguard.parallel import PARALLEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +27,8 @@ Mark = tuple[int, int]
 
 
 def _counter() -> Callable[[], int]:
+    if PARALLEL:  # others run beside this thread, however long it has been on a processor
+        return lambda: -1
     try:
         resource: Any = import_module("resource")
         of_this_thread = resource.RUSAGE_THREAD

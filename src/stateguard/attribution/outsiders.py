@@ -3,24 +3,32 @@
 A request that runs alone among requests is not alone in its process. Before it is accused, every other thread
 must have an alibi: it has used no processor time since the comparison before, or it is one of those of which
 it is known what they run.
+
+On a free-threaded build other threads go on while their alibis are asked for. What a stack shows must not be
+looked at then, so that it excuses nobody; and the time of the whole process is not up to date while threads
+run, so that the clock of each of them is read, and has to have stood still.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
+from math import nan
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stateguard.attribution import pieces
 from stateguard.attribution.server_threads import began_in_server, serves
+from stateguard.parallel import PARALLEL, stacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
-TOLERANCE = 2_000
+TOLERANCE = 0 if PARALLEL else 2_000
 """Nanoseconds by which the process's clock less the thread's own may seem to move while no other thread
-runs: they are not read at the same instant. A thread that wakes and takes the interpreter lock needs more."""
+runs: they are not read at the same instant. A thread that wakes and takes the interpreter lock needs more.
+Where there is no such lock, a thread that runs anyway needs next to nothing, and has to have stood still."""
 
 UNEXPLAINED = 10_000
 """Nanoseconds of the process's time that may seem to be nobody's: the clocks are not read at one instant."""
@@ -50,10 +58,11 @@ class _Reading(NamedTuple):
     started: int = 0
     heard: int = -1
     """Events of watched code on threads without a stretch that a tracer had reported; -1 without a tracer."""
-    rest: int = 0
+    rest: float = 0
     """Processor time of all threads but the reading one."""
     total: int = 0
-    """Processor time of the whole process."""
+    """Processor time of the whole process; on a free-threaded build, of the threads that began without the
+    module ``threading``."""
     known: dict[int, _Known] = {}
     """By native identity, which is not given to the next thread at once."""
 
@@ -91,7 +100,7 @@ class Outsiders:
         if last.thread == me and last.threads == len(threads) and rest - last.rest <= TOLERANCE:
             return last  # nobody else has run since
         known = {}
-        total = time.process_time_ns()
+        total = _total(threads)
         if len(threads) <= MANY:
             latest = pieces.latest
             for ident, thread in threads.items():
@@ -124,10 +133,10 @@ class Outsiders:
             return False
         # A tracer that hears of all threads: what it has not heard of, watched code has not done.
         silent = before.heard >= 0 and before.heard == self.heard()
-        frames = sys._current_frames()
+        frames = stacks()
         left = set(before.known)
         came = 0
-        unexplained = time.process_time_ns() - before.total
+        unexplained = _total(threads) - before.total
         for ident, thread in threads.items():
             native = getattr(thread, "native_id", None)
             then = before.known.get(native) if native is not None else None
@@ -137,12 +146,14 @@ class Outsiders:
             else:
                 left.discard(native)
                 used = _used(native) - then.used
-                unexplained -= used
+                if not PARALLEL:
+                    unexplained -= used
             if ident == me or ident in busy:
                 continue
             if then is not None and then.used >= 0 and used <= tolerance:
                 continue
-            if silent and not pieces.in_watched_code(frame, watched):
+            # The tracer itself knows who is inside of such code where no stack may be looked at.
+            if silent and (PARALLEL or not pieces.in_watched_code(frame, watched)):
                 continue
             if not pieces.idle(ident, thread, frame, 0 if then is None else then.piece, watched):
                 return True
@@ -153,8 +164,8 @@ class Outsiders:
             return True
         if before.threads > 1 and _started.total - before.started > came:
             return True
-        # Threads that began without the module `threading` have no clock that can be read safely.
-        return unexplained > max(tolerance, UNEXPLAINED) and any(
+        # Threads that began without the module `threading` have no clock that is known to be theirs.
+        return (unexplained != 0 if PARALLEL else unexplained > max(tolerance, UNEXPLAINED)) and any(
             ident not in busy and not began_in_server(frame) for ident, frame in frames.items()
         )
 
@@ -179,9 +190,35 @@ def _threads() -> dict[int, Any]:
     return dict(getattr(threading, "_active", ()))
 
 
-def _rest() -> int:
+def _rest() -> float:
     """Processor time of all the other threads, Python's or not, in nanoseconds."""
     return time.process_time_ns() - time.thread_time_ns()
+
+
+def _not_known() -> float:
+    """The same where they may be running: what they have used since they began to is not in there yet."""
+    return nan  # which is no more and no less than anything
+
+
+def _process(threads: dict[int, Any]) -> int:
+    """Processor time of the whole process."""
+    return time.process_time_ns()
+
+
+def _strangers(threads: dict[int, Any]) -> int:
+    """Processor time of all threads but these, up to date; another one each time where that is not to be
+    had."""
+    known = {getattr(thread, "native_id", None) for thread in threads.values()}
+    try:
+        natives = [int(name) for name in os.listdir("/proc/self/task")]
+    except (OSError, ValueError):
+        return time.perf_counter_ns()
+    return sum(_used(native) for native in natives if native not in known)
+
+
+_total = _process
+if PARALLEL:
+    _rest, _total = _not_known, _strangers
 
 
 def _used(native: int | None) -> int:

@@ -16,6 +16,7 @@ from types import BuiltinMethodType, CodeType, CoroutineType, FunctionType, Meth
 from typing import TYPE_CHECKING, Any
 
 from stateguard.attribution.server_threads import serves
+from stateguard.parallel import PARALLEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -239,7 +240,10 @@ def idle(
 
 
 def in_watched_code(frame: FrameType | None, watched: Callable[[object], bool]) -> bool:
-    """Whether watched code is on the stack above ``frame``."""
+    """Whether watched code is on the stack above ``frame``, or may be: no frame where it must not be looked
+    at."""
+    if frame is None and PARALLEL:
+        return True
     return any(map(watched, _modules(frame)))
 
 

@@ -8,9 +8,11 @@ to wait before the comparison before last is ruled out, whatever its line was an
 from __future__ import annotations
 
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from stateguard.attribution.greenlets import switching
+from stateguard.parallel import PARALLEL
 from stateguard.turn import Turn
 
 if TYPE_CHECKING:
@@ -73,6 +75,11 @@ class Waiting:
             if (self._full - fully if full else self._looks - looks) < 2:
                 continue
             if self._mine is None or thread != self._mine[0]:
+                if PARALLEL:  # its stack must not be looked at, but where signal handlers run is known
+                    if thread == threading.main_thread().ident:
+                        continue
+                    found.add(thread)
+                    continue
                 frames = sys._current_frames() if frames is None else frames
                 frame = frames.get(thread)
                 if frame is None or frame.f_code is not _TAKING:

@@ -16,6 +16,7 @@ from array import array
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from stateguard.parallel import PARALLEL
 from stateguard.watch.compare import between, identical
 from stateguard.watch.kinds import Kind, is_a, namespace, qualname
 
@@ -317,3 +318,29 @@ def _read(info: TypeInfo, obj: Any, refs: list[Any]) -> Content:
 def read(info: TypeInfo, obj: Any, refs: list[Any]) -> Content:
     """What ``obj``, whose references are ``refs``, holds now. Raises :class:`Unsettled`."""
     return settled(lambda: _read(info, obj, refs))
+
+
+def _read_with(info: TypeInfo, obj: Any, refs: list[Any]) -> tuple[list[Any], Content]:
+    return refs, read(info, obj, refs)
+
+
+def _read_together(info: TypeInfo, obj: Any, refs: list[Any]) -> tuple[list[Any], Content]:
+    for _ in range(RETRIES):
+        content = read(info, obj, refs)
+        if content.plain:
+            return refs, content  # whose values they are
+        now = referents(obj)
+        if identical(now, refs):
+            return refs, content
+        refs = now
+    raise Unsettled
+
+
+read_with: Callable[[TypeInfo, Any, list[Any]], tuple[list[Any], Content]] = (
+    _read_together if PARALLEL else _read_with
+)
+"""What ``obj`` refers to, and what it holds, both of one instant; ``refs`` is what it has just referred to.
+
+References are what later looks compare, so that content which is of another instant would never be put right.
+A thread that runs beside this one gets in between all the time. Raises :class:`Unsettled`.
+"""

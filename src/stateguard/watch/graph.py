@@ -11,7 +11,7 @@ from typing import Any
 
 from stateguard.watch.block import LARGE, Block
 from stateguard.watch.compare import identical
-from stateguard.watch.content import Content, Unsettled, differing, fingerprint, read, referents
+from stateguard.watch.content import Content, Unsettled, differing, fingerprint, read, read_with, referents
 from stateguard.watch.edges import Anchor
 from stateguard.watch.kinds import Kind, TypeInfo, TypeTable
 from stateguard.watch.large import Large
@@ -213,12 +213,15 @@ class Graph(Nodes):
     ) -> bool:
         """Take in what differs in a block; whether all of it, before the clock showed ``until``."""
         complete = True
-        for i, refs in list(block.changed()):
+        for i, now in list(block.changed()):
             node, info = block.nodes[i], block.infos[i]
             if self.walk and self.walk.is_open(node):
                 continue  # seen as changed when its children have been met
             try:
-                after = read(info, node, refs if block.soften is None else referents(node))
+                if block.soften is None:
+                    refs, after = read_with(info, node, now)
+                else:
+                    refs, after = now, read(info, node, referents(node))
             except Unsettled:
                 continue
             before = block.content(i)
@@ -274,7 +277,7 @@ class Graph(Nodes):
         info, parent, before = block.infos[i], block.parents[i], block.content(i)
         refs = referents(own)
         try:
-            after = read(info, own, refs)
+            refs, after = read_with(info, own, refs)
         except Unsettled:
             return
         if identical(before.values, after.values) and identical(before.keys or [], after.keys or []):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.block import LARGE, Block
 from stateguard.watch.compare import identical
-from stateguard.watch.content import Content, Unsettled, read, referents
+from stateguard.watch.content import Content, Unsettled, read_with, referents
 from stateguard.watch.edges import Anchor
 from stateguard.watch.kinds import STATIC, Kind, TypeInfo, module_of, qualname
 
@@ -124,7 +124,7 @@ class Walk:
                     graph._index[key] = block
                     return
         try:
-            content = read(info, obj, refs)
+            refs, content = read_with(info, obj, refs)
         except Unsettled:
             content = Content([])  # seen as changed at the next check, and read then
         edges = graph.edges.of(obj, info, content, parent)
