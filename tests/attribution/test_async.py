@@ -10,14 +10,14 @@ from typing import Any
 
 import anyio
 import pytest
-import uvloop
 
+from stateguard.parallel import PARALLEL
 from tests.attribution import shared
 from tests.attribution.driver import app_of, exact, guarding, http_scope, innocents, receive, send, serve
 from tests.attribution.generators import GENERATOR_WAYS
+from tests.attribution.loops import LOOPS
 
 WAYS = {**shared.ASYNCIO_WAYS, **GENERATOR_WAYS}
-LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 def run(loop: str, main: Any) -> Any:
@@ -44,10 +44,15 @@ def test_work_handed_to_a_thread_stays_with_its_request(way: str, loop: str) -> 
     with guarding() as guard:
         run(loop, serve(guard, shared.THREAD_WAYS[way], requests=4))
         (first,) = guard.leaks  # proven, unless the loop's thread was busy just then
-        assert [info.id for info in ([first.request] if first.request else first.suspects)] == ["guilty-0"]
+        accused = [info.id for info in ([first.request] if first.request else first.suspects)]
+        if PARALLEL:  # a step of another request may have run at the very instant of the write
+            assert "guilty-0" in accused
+        else:
+            assert accused == ["guilty-0"]
         for _ in range(4):
             run(loop, serve(guard, shared.THREAD_WAYS[way]))
-        assert 13 <= len(guard.leaks) <= 17  # two that write between two looks are told as one
+        least = 1 if PARALLEL else 13  # two that write between two looks are told as one
+        assert least <= len(guard.leaks) <= 17
         assert len(shared.LOG) == 17
         assert innocents(guard.leaks) == []
         for leak in guard.leaks:

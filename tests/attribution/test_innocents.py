@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 import trio
-import uvloop
 
 from tests.attribution.driver import exact, guarding
+from tests.attribution.loops import LOOPS
 
 MODULE = "tests.attribution.innocent_state"
 
@@ -281,7 +281,7 @@ def test_a_job_of_a_pool(state):
         assert exact(guard.leaks) == []
 
 
-@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("new_loop", LOOPS.values(), ids=LOOPS)
 @pytest.mark.parametrize("how", ["timer", "task", "task from before", "done callback"])
 def test_the_event_loop_while_a_request_runs_on_a_thread(state, how, new_loop):
     async def app(scope, receive, send):

@@ -9,6 +9,7 @@ import anyio.to_thread
 import pytest
 import trio
 
+from stateguard.parallel import PARALLEL
 from tests.attribution import generators, shared
 from tests.attribution.driver import exact, guarding, innocents, serve
 
@@ -81,7 +82,11 @@ async def _anyio_thread(user: str) -> None:
 def test_threads(work: Any) -> None:
     with guarding() as guard:
         trio.run(serve, guard, work, 4)
-        assert [leak.request.id for leak in exact(guard.leaks)] == ["guilty-0"]
+        (first,) = guard.leaks
+        if PARALLEL:  # the loop's thread may have run at the very instant of the write
+            assert "guilty-0" in [info.id for info in ([first.request] if first.request else first.suspects)]
+        else:
+            assert (first.confidence, first.request.id) == ("exact", "guilty-0")
         trio.run(serve, guard, work)
         assert innocents(guard.leaks) == []
-        assert len(guard.leaks) == 5
+        assert (2 if PARALLEL else 5) <= len(guard.leaks) <= 5

@@ -11,6 +11,7 @@ import pytest
 
 from stateguard.attribution import waiting
 from stateguard.attribution.ledger import Ledger
+from stateguard.parallel import PARALLEL
 from stateguard.turn import Turn
 from tests.attribution.test_ledger import names, request_named
 
@@ -134,7 +135,8 @@ def test_one_that_only_says_that_it_waits_has_none(ledger: Ledger) -> None:
     assert began.wait(60)
     ledger.about_to_look()
     ledger.about_to_look()
-    assert ledger.waiting.excused(full=True) == set()
+    # On a free-threaded build no stack may be looked at; signal handlers run on the main thread alone.
+    assert ledger.waiting.excused(full=True) == ({thread.ident} if PARALLEL else set())
     told.set()
     thread.join(60)
 

@@ -21,12 +21,17 @@ from stateguard.attribution.request import current
 from stateguard.attribution.steps import awaited
 from stateguard.attribution.unseen import RUNNING
 from stateguard.errors import NoActiveScope
+from stateguard.parallel import PARALLEL
 from stateguard.passing import SAMPLED, PassingScope
 from stateguard.scope import Scope, by_thread, current_scope, ended, entered, session
 from tests.middleware.conftest import rest, wake
 from tests.middleware.exchanges import http_scope
 
 SEEDS = 0, 30
+
+CLASSES_STAY = PARALLEL and sys.version_info < (3, 14)
+"""A free-threaded CPython 3.13 keeps classes for ever, and what their functions refer to, once it has had a
+second thread: then they are never finalized."""
 
 
 @types.coroutine
@@ -352,8 +357,8 @@ def test_a_finalizer_may_use_what_is_being_taken_apart(resting):
         used = []
         make()
         gc.collect()
-        assert used
-    assert not resting.engine.passing.scopes
+        assert used or CLASSES_STAY
+    assert CLASSES_STAY or not resting.engine.passing.scopes
 
 
 def test_a_session_that_is_made_while_its_request_ends_is_not_kept(make_guard):

@@ -348,8 +348,8 @@ def test_no_reference_is_kept():
         ),
     ]
     wrong = [(getattr(compiled, name), args) for name, args in WRONG] if compiled else []
-    before = counted(everything)
-    for _ in range(500):
+
+    def call():  # a function, whose variables hold on to nothing afterwards
         for function, *args in calls:
             function(*args)
         for function, args in wrong:
@@ -357,6 +357,10 @@ def test_no_reference_is_kept():
                 function(*args)
             except TypeError:
                 pass
+
+    before = counted(everything)
+    for _ in range(500):
+        call()
     # None and the booleans belong to everybody, other threads too.
     assert [abs(b - a) < 100 for a, b in zip(before, counted(everything), strict=True)] == [True] * len(
         everything

@@ -16,11 +16,15 @@ from functools import lru_cache, partial
 
 import pytest
 
+from stateguard.parallel import PARALLEL
 from stateguard.watch.block import END
 from stateguard.watch.kinds import Kind
 from stateguard.watch.watcher import Watcher
 
 MODULE = "tests.watch.random_state"
+
+CLASSES_STAY = PARALLEL and sys.version_info < (3, 14)
+"""A free-threaded CPython 3.13 keeps classes for ever, once it has had a second thread."""
 
 
 class Plain:
@@ -275,7 +279,10 @@ def test_what_is_dropped_is_let_go_of_by_the_next_check(state):
         made.module.root_list.clear()
         watcher.check()
         gc.collect()
-        assert gone() is None
+        if CLASSES_STAY and type(gone()) is type:
+            assert gone() not in watcher.graph
+        else:
+            assert gone() is None
 
 
 @pytest.mark.parametrize("state", [0], indirect=True)
