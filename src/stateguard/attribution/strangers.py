@@ -55,5 +55,5 @@ class ParallelFinder(Finder):
         super().line_event(frame, line)
 
     def heard(self) -> int:
-        """As of any finder; -1 while anybody is inside of such code. Whoever leaves has counted before."""
-        return -1 if self._inside else super().heard()
+        """As of any finder; -1 while another thread is inside of such code. Who leaves has counted before."""
+        return -1 if self._inside - {self._ledger.ident()} else super().heard()
