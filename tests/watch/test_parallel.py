@@ -13,6 +13,7 @@ from collections import defaultdict, deque
 
 import pytest
 
+from stateguard.parallel import PARALLEL
 from stateguard.watch.watcher import Watcher
 from tests.watch.test_graph_consistency import (
     MODULE,
@@ -110,7 +111,8 @@ def test_the_graph_after_parallel_mutations_is_the_graph_built_anew(seed, often)
             watcher.check()
             watcher.check_cold()
         assert (watcher.check(), watcher.check_cold()) == ([], [])
-        compare(watcher, seed, "last")
+        if PARALLEL:  # with the lock, a content may be of another instant than its references: not read again
+            compare(watcher, seed, "last")
     finally:
         stop.set()
         for thread in writers:
