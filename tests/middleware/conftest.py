@@ -10,6 +10,7 @@ import pytest
 
 from stateguard import Guard
 from stateguard.asgi import StateGuardMiddleware as AsgiGuard
+from stateguard.passing import SAMPLED
 from stateguard.wsgi import StateGuardMiddleware as WsgiGuard
 
 SOURCE = """
@@ -67,6 +68,12 @@ def rest(guard):
     guard.engine.passing.weigh()
     assert guard.engine.passing.open
     return guard
+
+
+def sample_next(guard):
+    """Take the time of the request that begins next, as of one in some."""
+    while (guard.engine.tally.requests + 1) % SAMPLED:
+        guard.engine.tally.requests += 1
 
 
 def wake(guard):

@@ -22,9 +22,9 @@ from stateguard.attribution.steps import awaited
 from stateguard.attribution.unseen import RUNNING
 from stateguard.errors import NoActiveScope
 from stateguard.parallel import PARALLEL
-from stateguard.passing import SAMPLED, PassingScope
+from stateguard.passing import PassingScope
 from stateguard.scope import Scope, by_thread, current_scope, ended, entered, session
-from tests.middleware.conftest import rest, wake
+from tests.middleware.conftest import rest, sample_next, wake
 from tests.middleware.exchanges import http_scope
 
 SEEDS = 0, 30
@@ -501,7 +501,7 @@ def test_what_a_signal_handler_raises_has_the_error_of_the_application_as_its_co
     setattr(passing, method, interrupt)
     resting.engine.pace.next_look = 0  # each step is followed by a look
     if method == "over":
-        resting.engine.tally.requests = SAMPLED - 1  # and the time of this one is taken
+        sample_next(resting)
         passing.end = lambda scope: None
     request = StateGuardMiddleware(app, guard=resting)(http_scope(), None, None)
     with pytest.raises(Interrupted) as caught:

@@ -14,10 +14,10 @@ import pytest
 
 from stateguard import current_scope, open_scope, session, short, way, wsgi
 from stateguard.attribution.request import current
-from stateguard.passing import SAMPLED, PassingScope
+from stateguard.passing import PassingScope
 from stateguard.scope import by_thread, entered
 from stateguard.wsgi import StateGuardMiddleware
-from tests.middleware.conftest import rest
+from tests.middleware.conftest import rest, sample_next
 
 
 @pytest.fixture(autouse=True)
@@ -283,7 +283,7 @@ def test_what_a_signal_handler_raises_has_the_error_of_the_application_as_its_co
 
     passing = resting.engine.passing
     if method == "over":
-        resting.engine.tally.requests = SAMPLED - 1  # the time of this one is taken
+        sample_next(resting)
         passing.end = lambda scope: None
 
     def serve():
