@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
@@ -203,6 +204,7 @@ class Engine:
         self.active.clear()
         self.passing.open = False
         self.passing.scopes.clear()
+        self.passing.weighing = threading.Lock()
         self.window.clear()
         self.window_over = 0
         self.unseen.clear()

@@ -17,6 +17,7 @@ from stateguard.asgi import StateGuardMiddleware as AsgiGuard
 from stateguard.attribution import asyncio_tasks, pieces
 from stateguard.attribution.request import current
 from stateguard.parallel import PARALLEL
+from stateguard.passing import SAMPLED
 from stateguard.wsgi import StateGuardMiddleware as WsgiGuard
 from tests.middleware.conftest import rest, wake
 from tests.middleware.exchanges import OK, http_scope
@@ -264,7 +265,7 @@ def test_the_loop_is_given_back_its_factory_and_its_method_while_requests_pass(m
         assert factory is not None
         for n in range(3):
             rest(guard)
-            for _ in range(20):
+            for _ in range(SAMPLED + 4):
                 await call(guarded)
             assert loop.get_task_factory() is None
             assert "call_soon" not in vars(loop)
@@ -297,7 +298,7 @@ def test_a_second_guard_that_looks_closely_keeps_the_tasks_followed(make_guard, 
         await call(AsgiGuard(app, guard=close))
         await call(AsgiGuard(app, guard=sparse))
         rest(sparse)
-        for _ in range(20):
+        for _ in range(SAMPLED + 4):
             await call(AsgiGuard(app, guard=sparse))
         assert asyncio.get_running_loop().get_task_factory() is not None
         await call(AsgiGuard(app, guard=close), "/close")
@@ -664,7 +665,7 @@ def test_another_library_gets_its_call_soon_back(make_guard):
         loop.call_soon = instrumented
         await call(AsgiGuard(app, guard=guard))
         rest(guard)
-        for _ in range(20):
+        for _ in range(SAMPLED + 4):
             await call(AsgiGuard(app, guard=guard))
         assert vars(loop)["call_soon"] is instrumented
         del loop.call_soon
