@@ -11,6 +11,7 @@ import pytest
 from stateguard import Guard
 from stateguard.asgi import StateGuardMiddleware as AsgiGuard
 from stateguard.passing import SAMPLED
+from stateguard.scope import by_thread
 from stateguard.wsgi import StateGuardMiddleware as WsgiGuard
 
 SOURCE = """
@@ -57,6 +58,18 @@ def make_guard(state):
     yield make
     for guard in made:
         guard.close()
+
+
+@pytest.fixture
+def resting(make_guard):
+    """A guard whose requests pass."""
+    return rest(make_guard(locate="never", process=False))
+
+
+@pytest.fixture
+def no_scopes_by_thread(monkeypatch):
+    """Once any scope of the process has been one of a thread's, no request takes the short way."""
+    monkeypatch.setattr(by_thread, "used", False)
 
 
 def rest(guard):

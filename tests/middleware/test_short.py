@@ -23,7 +23,7 @@ from stateguard.attribution.unseen import RUNNING
 from stateguard.errors import NoActiveScope
 from stateguard.parallel import PARALLEL
 from stateguard.passing import PassingScope
-from stateguard.scope import Scope, by_thread, current_scope, ended, entered, session
+from stateguard.scope import Scope, current_scope, ended, entered, session
 from tests.middleware.conftest import rest, sample_next, wake
 from tests.middleware.exchanges import http_scope
 
@@ -39,16 +39,7 @@ def pause(value=None):
     return (yield value)
 
 
-@pytest.fixture(autouse=True)
-def no_scopes_by_thread(monkeypatch):
-    """Once any scope of the process has been one of a thread's, no request takes the short way."""
-    monkeypatch.setattr(by_thread, "used", False)
-
-
-@pytest.fixture
-def resting(make_guard):
-    """A guard whose requests pass."""
-    return rest(make_guard(locate="never", process=False))
+pytestmark = pytest.mark.usefixtures("no_scopes_by_thread")
 
 
 @pytest.fixture

@@ -15,21 +15,11 @@ import pytest
 from stateguard import current_scope, open_scope, session, short, way, wsgi
 from stateguard.attribution.request import current
 from stateguard.passing import PassingScope
-from stateguard.scope import by_thread, entered
+from stateguard.scope import entered
 from stateguard.wsgi import StateGuardMiddleware
 from tests.middleware.conftest import rest, sample_next
 
-
-@pytest.fixture(autouse=True)
-def no_scopes_by_thread(monkeypatch):
-    """Once any scope of the process has been one of a thread's, no request takes the short way."""
-    monkeypatch.setattr(by_thread, "used", False)
-
-
-@pytest.fixture
-def resting(make_guard):
-    """A guard whose requests pass."""
-    return rest(make_guard(locate="never", process=False))
+pytestmark = pytest.mark.usefixtures("no_scopes_by_thread")
 
 
 @pytest.fixture(params=["passing", "scope-only"])
@@ -125,7 +115,9 @@ def test_an_environ_of_a_class_of_its_own_is_served_as_well(guard):
     assert seen[0][1] == "/"
 
 
-def test_keys_that_compare_in_python_may_change_the_environ(guard):
+def compared_in_python(compared):
+    """An environ with a key of a class of its own, for which each look at the path asks ``compared``."""
+
     class Key(str):
         __slots__ = ()
 
@@ -134,13 +126,19 @@ def test_keys_that_compare_in_python_may_change_the_environ(guard):
 
         def __eq__(self, other):
             if armed:
-                given.clear()
+                compared()
             return False
 
     armed = []
-    given = {Key("x"): "y", **environ()}
+    given = {Key("x"): "y", "wsgi.input": io.BytesIO()}
     armed.append(True)
+    return given
+
+
+def test_keys_that_compare_in_python_may_change_the_environ(guard):
+    given = compared_in_python(lambda: given.clear())
     assert StateGuardMiddleware(lambda *_: [b"a"], guard=guard)(given, start_response) == [b"a"]
+    assert not given
     assert entered.get() is None
 
 
@@ -465,22 +463,15 @@ def test_an_application_that_returns_nothing_is_called_once(guard):
 
 
 def test_an_environ_that_fails_is_asked_once(guard):
-    class Key(str):
-        __slots__ = ()
+    def fail():
+        asked.append(True)
+        raise ValueError("not to be compared")
 
-        def __hash__(self):
-            return hash("PATH_INFO")
-
-        def __eq__(self, other):
-            if armed:
-                raise ValueError("not to be compared")
-            return False
-
-    armed = []
-    given = {Key("x"): "y", "wsgi.input": io.BytesIO()}
-    armed.append(True)
+    asked = []
+    guarded = StateGuardMiddleware(lambda *_: [], guard=guard)
     with pytest.raises(ValueError, match="not to be compared"):
-        StateGuardMiddleware(lambda *_: [], guard=guard)(given, start_response)
+        guarded(compared_in_python(fail), start_response)
+    assert asked == [True]
     assert entered.get() is None
 
 
