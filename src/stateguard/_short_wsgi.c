@@ -31,8 +31,9 @@ static void
 undo(Way *way, Fields *scope, Entry *entry)
 {
     Saved saved = save_error();
-    if (way->engine != Py_None && has_account(scope)) {
-        PyObject *arguments[] = {way->passing, scope->account, entry->mark == NULL ? Py_None : entry->mark};
+    if (way->engine != Py_None && scope->suspect != NULL && scope->suspect != Py_None) {
+        /* Also if another thread has ended it meanwhile. */
+        PyObject *arguments[] = {way->passing, scope->suspect, entry->mark == NULL ? Py_None : entry->mark};
         Py_INCREF(arguments[1]);
         PyObject *answer = PyObject_VectorcallMethod(way->name.give_back, arguments, 3, NULL);
         Py_DECREF(arguments[1]);

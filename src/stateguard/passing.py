@@ -239,16 +239,15 @@ class Passing:
 
     @staticmethod
     def give_back(request: GuardedRequest, mark: Token[GuardedRequest | None] | None = None) -> None:
-        """What runs here from now on does not work for ``request``, which had been taken up.
+        """What runs here from now on does not work for ``request``, if that had been taken up.
 
         ``mark`` is of when it was made the current one, if that was not when it was taken up.
         """
         if mark is None:
             mark, request.mark = request.mark, None
-            if mark is None:
-                return
-        with suppress(ValueError):  # the rest of it ran in another context
-            current.reset(mark)
+        if mark is not None:
+            with suppress(ValueError):  # the rest of it ran in another context
+                current.reset(mark)
         found = current.get()
         if found is not None and not found.active:
             current.set(None)

@@ -191,10 +191,10 @@ class PassingStretch(ScopeStretch):
             self._undo(outer, mark)
 
     def _undo(self, entry: Any, mark: VarToken[GuardedRequest | None] | None) -> None:
-        account = self._scope.account
+        request = self._scope.suspect  # also if another thread has ended it meanwhile
         try:
-            if account is not None:
-                self._engine.passing.give_back(account, mark)
+            if request is not None:
+                self._engine.passing.give_back(request, mark)
         finally:
             super().leave(entry)
 

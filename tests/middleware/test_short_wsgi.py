@@ -414,6 +414,30 @@ def test_two_threads_may_be_inside_one_body(guard):
     body.close()
 
 
+def test_a_piece_whose_request_another_thread_ends_leaves_nothing_on_its_own(resting):
+    class Ended(Body):
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            if pieces.pop():
+                resting.engine.pace.gait = "brief"  # it is taken up with the next piece
+                return b"a"
+            thread = threading.Thread(target=body.close)
+            thread.start()
+            thread.join(20)
+            return b"b"
+
+    pieces = [False, False, True]
+    body = StateGuardMiddleware(answer(Ended()), guard=resting)(environ(), start_response)
+    for _ in range(3):
+        next(body)
+    assert entered.get() is None
+    assert current.get() is None
+    assert not resting.engine.active
+    assert not resting.engine.ledger.stacks
+
+
 def test_what_is_written_when_the_request_is_over_is_noted_too(resting, state):
     class Late(Body):
         def close(self):
