@@ -143,16 +143,12 @@ def test_threads_are_exact_or_suspected_never_wrong(write: str, locate: str) -> 
         assert {place.line for place in located} == {line_of(write)}
 
 
+@pytest.mark.usefixtures("often")
 def test_threads_stay_sound_when_switches_are_forced() -> None:
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        with guarding(locate="always") as guard:
-            _requests(guard, "append", rounds=3, threads=12)
-            assert innocents(guard.leaks) == []
-            assert len(guard.leaks) == 9
-    finally:
-        sys.setswitchinterval(interval)
+    with guarding(locate="always") as guard:
+        _requests(guard, "append", rounds=3, threads=12)
+        assert innocents(guard.leaks) == []
+        assert len(guard.leaks) == 9
 
 
 def test_a_debugger_keeps_its_trace_function() -> None:

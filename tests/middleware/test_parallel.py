@@ -7,7 +7,6 @@ same instant. Nothing may be lost, nothing of the guard's own may fail, and nobo
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import time
 
@@ -23,15 +22,6 @@ ROUNDS = 4
 
 GUILTY = 4
 """Every so many-th request of a thread plants a leak."""
-
-
-@pytest.fixture
-def often():
-    """Threads that take turns do so as often as possible."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(before)
 
 
 @pytest.fixture

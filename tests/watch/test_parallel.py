@@ -63,15 +63,6 @@ class Shared(Random):
         return self.rng.choice(NEW)() if self.rng.random() < 0.6 else self.rng.choice(objects)
 
 
-@pytest.fixture
-def often():
-    """Threads that take turns do so as often as possible."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(before)
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_the_graph_after_parallel_mutations_is_the_graph_built_anew(seed, often):
     made = Shared(seed)
