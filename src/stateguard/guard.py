@@ -10,7 +10,6 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, cast
 
 from stateguard import lifetime
-from stateguard.agent_session import AgentSession
 from stateguard.allow import AllowList
 from stateguard.aside import allowed_to_block
 from stateguard.attribution.finder import Finder
@@ -22,7 +21,7 @@ from stateguard.errors import ConfigError, SharedStateMutated
 from stateguard.leak import RequestInfo
 from stateguard.rating import Rater
 from stateguard.request_data import RequestData
-from stateguard.scope import Scope, current_scope, prepare
+from stateguard.scope import Scope, current_scope, prepare, usual_session
 from stateguard.tally import figures_of
 from stateguard.verdict import Judge
 from stateguard.watch.watcher import Watcher
@@ -77,7 +76,7 @@ class Guard:
         with allowed_to_block():
             self.config: Config = load_config(options)
         self.mode = self.config.mode
-        self.session_factory: Callable[[], Any] = self.config.session_factory or AgentSession
+        self.session_factory: Callable[[], Any] = self.config.session_factory or usual_session()
         """Makes the session of each request."""
         self._carrier = self.config.scope
         self._ids = count(1)

@@ -19,13 +19,13 @@ from contextvars import ContextVar
 from contextvars import Token as VarToken
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
-from stateguard.agent_session import AgentSession
 from stateguard.errors import ConfigError, NoActiveScope
 from stateguard.short import ScopeFields
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from stateguard.agent_session import AgentSession
     from stateguard.leak import RequestInfo
 
 Carrier = Literal["contextvar", "thread-local"]
@@ -260,19 +260,26 @@ SESSION = _SessionKey()
 def open_scope(
     request: RequestInfo | Callable[[], RequestInfo] | None = None,
     *,
-    session_factory: Callable[[], Any] = AgentSession,
+    session_factory: Callable[[], Any] | None = None,
     carrier: Carrier = "contextvar",
 ) -> Scope:
     """Open a scope for one request; nested in the current one, if there is one.
 
     ``request`` may be a function that is asked when somebody wants to know.
-    ``session_factory`` takes no argument and makes the session on its first use. The scope is not current
-    before it is entered.
+    ``session_factory`` takes no argument and makes the session on its first use: an
+    :class:`~stateguard.AgentSession` if it is not given. The scope is not current before it is entered.
     """
     parent = current_scope()
     if carrier != "contextvar":
         prepare(carrier)
-    return Scope(request, session_factory, carrier, parent)
+    return Scope(request, session_factory or usual_session(), carrier, parent)
+
+
+def usual_session() -> type[AgentSession]:
+    """The default kind of session. Imported when it is asked for: who has another kind never needs it."""
+    from stateguard.agent_session import AgentSession
+
+    return AgentSession
 
 
 def leave(token: VarToken[Entry | None], scope: Scope) -> None:
