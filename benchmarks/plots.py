@@ -27,10 +27,15 @@ def cost_by_size(check: dict[str, dict[str, float]], file: Path) -> None:
 
 
 def throughput(results: list[dict[str, Any]], file: Path) -> None:
-    """Requests per second of each variant as a share of the bare server's."""
+    """Requests per second of each variant as a share of the bare server's, and how sure that is."""
     figure, axes = pyplot.subplots(figsize=(7, 4.5))
     for variant, places, mine, width in _groups(results, axes):
-        axes.bar(places, [result["throughput"] for result in mine], width, label=variant)
+        heights = [result["throughput"] for result in mine]
+        unsure = [
+            [result["throughput"] - result["throughput_low"] for result in mine],
+            [result["throughput_high"] - result["throughput"] for result in mine],
+        ]
+        axes.bar(places, heights, width, yerr=unsure, error_kw={"linewidth": 0.8}, label=variant)
     axes.set(ylabel="throughput, bare server = 1", title="What the guard costs a request")
     axes.axhline(0.93, color="grey", linewidth=0.8, linestyle="--")
     axes.legend(fontsize="small")

@@ -39,13 +39,15 @@ ITEMS = [{"id": index, "name": f"item {index}"} for index in range(10)]
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "bare": {},
+    "again": {},
     "variable": {},
     "scope-only": {"mode": "scope-only"},
     "guarded": {"watch": [__name__]},
     "armed": {"watch": [__name__]},
 }
-"""The guard's options per variant; the first two have no guard at all. ``variable`` is what people write who
-want a scope per request and nothing else: a middleware that sets a context variable and resets it.
+"""The guard's options per variant; the first three have no guard at all. ``again`` is bare once more.
+``variable`` is what people write who want a scope per request and nothing else: a middleware that sets a
+context variable and resets it.
 """
 
 _state: ContextVar[dict[str, Any] | None] = ContextVar("state", default=None)
