@@ -57,10 +57,10 @@ next to nothing."""
 GAIN = 4
 """How much cheaper each gait is than the one before it, at least: the measure for going back."""
 
-ASIDE = 2
-"""A look among requests that pass costs them so many times what it lasts: there is the way to it and back, a
-third of it, and then the caches hold what was looked at in place of theirs. 1.8 and 2.7 were measured, for a
-look of 58 microseconds after which a threaded Flask application went on."""
+ASIDE = 3
+"""A look among requests that pass costs them so many times what it lasts, at most: there is the way to it and
+back, a third of it, and then the caches hold what was looked at in place of theirs. 1.8 and 2.7 were
+measured, for a look of 58 microseconds after which a threaded Flask application went on."""
 
 SLICE = 250_000
 """Nanoseconds that a slice takes at most, if ``max_pause`` does not ask for less: many short ones delay
