@@ -138,6 +138,18 @@ cell_of(PyObject *object, PyObject *name)
     return cell;
 }
 
+static int
+is_perf_counter(PyObject *clock)
+{
+    PyObject *module = PyImport_ImportModule("time");
+    PyObject *usual = module == NULL ? NULL : PyObject_GetAttrString(module, "perf_counter_ns");
+    int same = usual == clock && PyCFunction_CheckExact(clock);
+    PyErr_Clear();
+    Py_XDECREF(usual);
+    Py_XDECREF(module);
+    return same;
+}
+
 static PyObject *
 way_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -198,6 +210,7 @@ way_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     for (size_t i = 0; i < BODIES; i++) {
         self->body_types[i] = Py_NewRef(state->bodies[i]);
     }
+    self->usual_clock = is_perf_counter(self->clock);
     self->none_stepped = PyLong_FromLong(-1);
     self->zero = PyLong_FromLong(0);
     self->nothing = PyTuple_New(0);
@@ -389,6 +402,33 @@ enlist(Way *way, Fields *scope)
     return requests % way->sampled ? 0 : tell(way->passing, way->name.sample, (PyObject *)scope);
 }
 
+/* Whether it is too early for the next look: -1 with an error set if the clock cannot tell. */
+static int
+is_early(Way *way)
+{
+    int early = 0;
+#if PY_VERSION_HEX >= 0x030D0000
+    PyTime_t read;
+    if (way->usual_clock && PyTime_PerfCounterRaw(&read) == 0) { /* what it reads, without calling it */
+        return read < number(READ(way, pace, next_look));
+    }
+#endif
+    PyObject *now = PyObject_CallNoArgs(way->clock);
+    if (now == NULL) {
+        return -1;
+    }
+    PyObject *next = READ(way, pace, next_look);
+    if (next == NULL) {
+        PyErr_Clear();
+    }
+    else if (PyLong_CheckExact(now) && PyLong_CheckExact(next)) {
+        early = PyObject_RichCompareBool(now, next, Py_LT) == 1; /* quicker than to make a number of each */
+    }
+    Py_XDECREF(next);
+    Py_DECREF(now);
+    return early;
+}
+
 /* A step has ended that nobody looked around: `look` if the engine is to be told in any case. What is noted of it is
  * noted in `copy` as well, if that is not NULL. */
 int
@@ -403,21 +443,11 @@ step_ended(Way *way, Fields *scope, PyObject **copy, int look)
         put(copy, looks);
     }
     Py_DECREF(looks);
-    PyObject *now = PyObject_CallNoArgs(way->clock);
-    if (now == NULL) {
+    int early = look ? 0 : is_early(way);
+    if (early < 0) {
         return -1;
     }
-    PyObject *next = READ(way, pace, next_look);
-    int early = 0;
-    if (next == NULL) {
-        PyErr_Clear();
-    }
-    else if (PyLong_CheckExact(now) && PyLong_CheckExact(next)) {
-        early = PyObject_RichCompareBool(now, next, Py_LT) == 1; /* quicker than to make a number of each */
-    }
-    Py_XDECREF(next);
-    Py_DECREF(now);
-    if (early && !look && READS(way, finder, armed, Py_False) && READS(way, pace, gait, way->name.sparse)) {
+    if (early && READS(way, finder, armed, Py_False) && READS(way, pace, gait, way->name.sparse)) {
         return 0;
     }
     return tell(way->passing, way->name.end, (PyObject *)scope);
@@ -449,7 +479,7 @@ retire(Way *way, Fields *scope, PyObject *stepped)
     int result = scope->account == Py_None && scope->suspect == Py_None && unsampled
                      ? note(way, scope, stepped)
                      : tell(way->passing, way->name.over, (PyObject *)scope);
-    Saved saved = save_error(); /* whatever was raised, it is under way no more */
+    Saved saved = result < 0 ? save_error() : NO_ERROR; /* whatever was raised, it is under way no more */
     if (PyDict_Contains(way->scopes, (PyObject *)scope) == 1) {
         PyDict_DelItem(way->scopes, (PyObject *)scope);
     }

@@ -89,6 +89,7 @@ typedef struct {
     struct {
         CELLS(DECLARE_CELL)
     } cell; /* where in those objects, which live as long as the Way; NULL: it has to be asked for by its name */
+    int usual_clock;        /* whether `clock` is time.perf_counter_ns() */
     PyObject *none_stepped; /* -1: no step yet */
     PyObject *zero;
     PyObject *nothing; /* an empty tuple */
@@ -163,6 +164,8 @@ tell(PyObject *object, PyObject *name, PyObject *argument)
 typedef struct {
     PyObject *type, *value, *traceback, *handled;
 } Saved;
+
+#define NO_ERROR ((Saved){NULL, NULL, NULL, NULL})
 
 Py_LOCAL_SYMBOL Saved save_error(void);
 Py_LOCAL_SYMBOL void restore_error(Saved saved);

@@ -238,7 +238,13 @@ drive_send_method(Drive *self, PyObject *value)
 static PyObject *
 drive_next(Drive *self)
 {
-    return drive_send_method(self, Py_None);
+    PyObject *result;
+    PySendResult outcome = drive_send(self, Py_None, &result);
+    if (outcome == PYGEN_RETURN && result == Py_None) { /* as most do: said without an exception, as iterators may */
+        Py_DECREF(result);
+        return NULL;
+    }
+    return said(outcome, result);
 }
 
 /* The exception that `throw(type, value, traceback)` means. */

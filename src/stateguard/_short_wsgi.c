@@ -27,10 +27,13 @@ has_account(Fields *scope)
     return scope->account != NULL && scope->account != Py_None;
 }
 
-static void
-undo(Way *way, Fields *scope, Entry *entry)
+/* `failed`: an error is set, and is kept. -1 with an error set if there was one, or is now. */
+static int
+undo(Way *way, Fields *scope, Entry *entry, int failed)
 {
-    Saved saved = save_error();
+    Saved saved = failed ? save_error() : NO_ERROR;
+    Saved raised = NO_ERROR; /* by a signal handler */
+    int called = failed;
     if (way->engine != Py_None && scope->suspect != NULL && scope->suspect != Py_None) {
         /* Also if another thread has ended it meanwhile. */
         PyObject *arguments[] = {way->passing, scope->suspect, entry->mark == NULL ? Py_None : entry->mark};
@@ -38,12 +41,14 @@ undo(Way *way, Fields *scope, Entry *entry)
         PyObject *answer = PyObject_VectorcallMethod(way->name.give_back, arguments, 3, NULL);
         Py_DECREF(arguments[1]);
         Py_XDECREF(answer);
+        raised = save_error();
+        called = 1;
     }
-    Saved raised = save_error(); /* a signal handler's */
     if (entry->token != NULL) {
         PyObject *arguments[] = {(PyObject *)scope, entry->token};
         PyObject *answer = PyObject_VectorcallMethod(way->name.leave, arguments, 2, NULL);
         Py_XDECREF(answer);
+        called = 1;
     }
     else if (entry->here != NULL) {
         leave_scope(way, scope, entry->here); /* which takes the token over */
@@ -54,6 +59,7 @@ undo(Way *way, Fields *scope, Entry *entry)
     Py_CLEAR(entry->mark);
     restore_error(raised);
     restore_error(saved);
+    return called && PyErr_Occurred() ? -1 : 0;
 }
 
 /* Code of the application is about to run: 0, or -1 with an error set; then nothing is left to undo. */
@@ -89,7 +95,7 @@ enter(Way *way, Fields *scope, Entry *entry)
         result = tell(way->passing, way->name.begin, (PyObject *)scope);
     }
     if (result < 0) {
-        undo(way, scope, entry);
+        undo(way, scope, entry, 1);
     }
     return result;
 }
@@ -106,10 +112,7 @@ leave(Way *way, Fields *scope, Entry *entry)
     else if (way->engine != Py_None) {
         result = tell(way->passing, way->name.end, (PyObject *)scope);
     }
-    undo(way, scope, entry);
-    if (PyErr_Occurred()) { /* a signal handler's */
-        result = -1;
-    }
+    result = undo(way, scope, entry, result < 0);
     restore_error(saved);
     return result;
 }
@@ -132,14 +135,17 @@ forget(Way *way, Fields *scope)
     return scope->suspect == Py_None ? 0 : tell(way->passing, way->name.forget, (PyObject *)scope);
 }
 
-/* Something else has to be done, whatever was raised: 0, or -1 with an error set in its place. */
+/* Something else has to be done, whatever was raised, if anything was: 0, or -1 with an error set. */
 static int
-also(int (*work)(Way *, Fields *), Way *way, Fields *scope)
+also(int (*work)(Way *, Fields *), Way *way, Fields *scope, int failed)
 {
+    if (!failed) {
+        return work(way, scope);
+    }
     Saved saved = save_error();
-    int result = work(way, scope);
+    work(way, scope);
     restore_error(saved);
-    return result;
+    return -1;
 }
 
 static int
@@ -157,21 +163,18 @@ is_gone(Way *way, Fields *scope)
     return scope->suspect == Py_None ? 0 : tell(way->passing, way->name.gone, (PyObject *)scope);
 }
 
-/* The request has ended, and what was raised is kept: 0, or -1 with an error set in its place. */
+/* The request has ended, and what was raised is kept: 0, or -1 with an error set. */
 static int
 finish(Way *way, Fields *scope)
 {
     int watched = way->engine != Py_None;
-    int result = 0;
+    int failed = PyErr_Occurred() != NULL;
     if (watched) {
-        result |= also(retire_as_stepped, way, scope);
-        result |= also(forget, way, scope);
+        failed = also(retire_as_stepped, way, scope, failed);
+        failed = also(forget, way, scope, failed);
     }
-    result |= also(close_scope, way, scope);
-    if (watched) {
-        result |= also(is_gone, way, scope);
-    }
-    return result;
+    failed = also(close_scope, way, scope, failed);
+    return watched ? also(is_gone, way, scope, failed) : failed;
 }
 
 /* -- bodies that are produced piece by piece ------------------------------------------------------------------ */
@@ -370,7 +373,7 @@ body_finalize(Body *self)
     self->open = 0;
     Saved saved = save_error();
     abandon(self->way, self->scope);
-    also(close_scope, self->way, self->scope);
+    also(close_scope, self->way, self->scope, PyErr_Occurred() != NULL);
     PyErr_Clear(); /* at the end of the interpreter, anything may be gone */
     restore_error(saved);
 }
