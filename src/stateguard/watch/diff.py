@@ -8,6 +8,7 @@ from __future__ import annotations
 import types
 import weakref
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.compare import common_prefix, common_suffix, identical, is_subsequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
     from stateguard.watch.content import Content
-    from stateguard.watch.digest import Digester
+    from stateguard.watch.digest import Digester, Known
     from stateguard.watch.paths import Paths
 
 MANY = 12
@@ -267,14 +268,15 @@ class Describer:
         before = size_words(name, len(a) + gap, keyed=False)
         if kind == "removed" and len(old) <= 3:
             before += f" (gone: {', '.join(map(digester.preview, old))})"
+        known: Known = {}
         return [
             RawChange(
                 "",
                 kind,
                 before,
                 after,
-                digester.digest_parts(name, a, gap=gap),
-                digester.digest_parts(name, b, gap=gap),
+                digester.digest_parts(name, a, gap=gap, known=known),
+                digester.digest_parts(name, b, gap=gap, known=known),
                 came=new,
                 went=old,
             )
@@ -319,6 +321,8 @@ class Describer:
         before, after = difference.before, difference.after
         if not names:
             before, after = differing(before, after)
+            if not before.values and info.only is None and len(set(map(id, after.keys or ()))) > MANY:
+                return [self._whole(difference, "added")]
         a = {_canonical(k): (k, v) for k, v in zip(before.keys or (), before.values, strict=False)}
         b = {_canonical(k): (k, v) for k, v in zip(after.keys or (), after.values, strict=False)}
         module = names and type(self._paths.parent(node)) is Anchor and (str, "__name__") in b
@@ -373,15 +377,17 @@ class Describer:
         before, after = difference.before, difference.after
         name = qualname(difference.info.cls)
         old, new = differing(before, after)
-        known = set(map(id, old.values))
+        there = set(map(id, old.values))
+        known: Known = {}
+        digest = partial(self._digester.digest_parts, name, kind=difference.info.kind, known=known)
         return RawChange(
             "",
             kind,
             size_words(name, len(before.values) + before.gap, keyed=True),
             size_words(name, len(after.values) + after.gap, keyed=True),
-            self._digester.digest_parts(name, before.values, before.keys, difference.info.kind, before.gap),
-            self._digester.digest_parts(name, after.values, after.keys, difference.info.kind, after.gap),
-            came=[value for value in new.values if id(value) not in known],
+            digest(before.values, before.keys, gap=before.gap),
+            digest(after.values, after.keys, gap=after.gap),
+            came=[value for value in new.values if id(value) not in there],
             went=old.values,
         )
 
