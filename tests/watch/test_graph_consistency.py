@@ -13,6 +13,7 @@ import types
 import weakref
 from collections import Counter, OrderedDict, defaultdict, deque
 from functools import lru_cache, partial
+from time import perf_counter_ns
 
 import pytest
 
@@ -158,11 +159,14 @@ class Random:
         elif isinstance(obj, type):
             obj.items = new
         elif isinstance(obj, Plain | Slotted):
-            name = rng.choice(NAMES)
-            if hasattr(obj, name) and rng.random() < 0.4:
-                delattr(obj, name)
-            else:
-                setattr(obj, name, new)
+            self.attribute(obj, new)
+
+    def attribute(self, obj, new):
+        name = self.rng.choice(NAMES)
+        if hasattr(obj, name) and self.rng.random() < 0.4:
+            delattr(obj, name)
+        else:
+            setattr(obj, name, new)
 
     def sequence(self, obj, new, objects):
         rng, n = self.rng, len(obj)
@@ -304,3 +308,37 @@ def test_attributes_that_were_set_in_another_order_than_the_first_instances(stat
         *[{"left": 1001, "right": 1002}] * 3,
         *[{"left": 1004, "right": 1003}] * 3,
     ]
+
+
+@pytest.mark.parametrize("state", [0], indirect=True)
+def test_what_holds_itself_through_something_new_is_let_go_of(state):
+    made, _ = state
+    item = made.module.root_list[:]
+    made.module.root_list.append(item)
+    watcher = Watcher([MODULE], process=False)
+    watcher.start()
+    new = [item]
+    item.append(new)  # it leads back to what loses its last name at the same time
+    made.module.root_list.clear()
+    watcher.check()
+    assert item not in watcher.graph
+    assert new not in watcher.graph
+    compare(watcher, 0, "last")
+
+
+@pytest.mark.parametrize("state", [0], indirect=True)
+def test_what_holds_itself_is_let_go_of_when_the_walk_has_come_to_its_end(state):
+    made, _ = state
+    item = []
+    item.append(item)
+    made.module.root_list.append(item)
+    watcher = Watcher([MODULE], process=False)
+    watcher.start()
+    watcher.graph.portion = 64
+    made.module.root_list[:] = [[[n]] for n in range(500)]  # more than is walked at once
+    watcher.check()
+    assert watcher.graph.walk
+    while watcher.graph.walk or watcher.graph.release:
+        watcher.check_slice(perf_counter_ns() + 1_000_000)
+    assert item not in watcher.graph
+    compare(watcher, 0, "last")

@@ -70,7 +70,8 @@ class Release:
                 node = self._leaving.popleft()
                 key = id(node)
                 if graph._extra.get(key) != -1:
-                    continue  # something refers to it again
+                    self._doubtful[key] = node  # it is referred to again, perhaps only by what it leads to
+                    continue
                 del graph._extra[key]
                 self._doubtful.pop(key, None)
                 unmet = graph.walk.withdraw(node) if graph.walk else None
@@ -81,9 +82,9 @@ class Release:
                         self.uncount(child)
             if until is not None and perf_counter_ns() >= until:
                 return
-        while self._doubtful:
+        while self._doubtful and not graph.walk:
             obj = self._doubtful.pop(next(iter(self._doubtful)))
-            if obj in graph and not graph.walk:
+            if obj in graph:
                 self._drop_if_cycle(obj, CYCLE if until is None else CYCLE_IN_SLICES)
             if until is not None and perf_counter_ns() >= until:
                 return
