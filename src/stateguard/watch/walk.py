@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.block import LARGE, Block
 from stateguard.watch.compare import identical
-from stateguard.watch.content import Content, Unsettled, read_with, referents
+from stateguard.watch.content import ATTRIBUTES_INSIDE, Content, Unsettled, read_with, referents
 from stateguard.watch.edges import Anchor
 from stateguard.watch.kinds import STATIC, Kind, TypeInfo, module_of, qualname
 
@@ -32,12 +32,20 @@ STRIDE = 64
 class _Open:
     """A parent and those of its children that are still to be met."""
 
-    __slots__ = ("children", "cold", "parent")
+    __slots__ = ("children", "cold", "parent", "refs")
 
-    def __init__(self, parent: Any, children: Iterator[tuple[Any, TypeInfo]], cold: bool) -> None:
+    def __init__(
+        self,
+        parent: Any,
+        children: Iterator[tuple[Any, TypeInfo]],
+        cold: bool,
+        refs: list[Any] | None,
+    ) -> None:
         self.parent = parent
         self.children = children
         self.cold = cold
+        self.refs = refs
+        """What an instance referred to, until its attributes have been met: only this shows them."""
 
 
 class Walk:
@@ -69,9 +77,15 @@ class Walk:
         left, entry.children = entry.children, iter(())
         return Counter(id(child) for child, _ in left)
 
-    def add(self, parent: Any, children: Iterable[tuple[Any, TypeInfo]], cold: bool = False) -> None:
+    def add(
+        self,
+        parent: Any,
+        children: Iterable[tuple[Any, TypeInfo]],
+        cold: bool = False,
+        refs: list[Any] | None = None,
+    ) -> None:
         """Meet these children of ``parent`` when their turn comes; it is not compared until then."""
-        entry = _Open(parent, iter(children), cold)
+        entry = _Open(parent, iter(children), cold, refs)
         self._todo.append(entry)
         self._open[id(parent)] = entry
 
@@ -87,6 +101,10 @@ class Walk:
             for obj, info in islice(entry.children, STRIDE):
                 met += 1
                 self.meet(obj, entry.parent, info, entry.cold)
+            if entry.refs is not None:
+                if not identical(referents(entry.parent), entry.refs):
+                    graph.doubt(entry.parent)
+                entry.refs = None
             if met < STRIDE:
                 todo.popleft()
                 if self._open.get(id(entry.parent)) is entry:
@@ -126,7 +144,7 @@ class Walk:
         try:
             refs, content = read_with(info, obj, refs)
         except Unsettled:
-            content = Content([])  # seen as changed at the next check, and read then
+            refs, content = [], Content([])  # seen as changed at the next check, and read then
         edges = graph.edges.of(obj, info, content, parent)
         first = next(edges, None)
         if type(obj) is ContextVar:
@@ -135,7 +153,8 @@ class Walk:
             return
         graph._place(obj, info, _label(obj, info) or parent, refs, content, cold)
         if first is not None:
-            self.add(obj, chain((first,), edges), cold)
+            inside = ATTRIBUTES_INSIDE and content.own is not None  # and is met first
+            self.add(obj, chain((first,), edges), cold, refs if inside else None)
 
     def _home_of(self, parent: Any, cold: bool) -> Block | None:
         graph = self._get()
