@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import types
 
+import numpy
 import pytest
 
 from stateguard import Guard
@@ -132,3 +133,25 @@ def test_an_attribute_name_that_is_no_name_is_not_written_as_one(state):
     found, leaks = leaks_of(state, lambda: vars(state.thing).update({secret: 1}))
     assert len(found) == 1
     assert "jane" not in str(leaks[0].to_dict())
+
+
+def test_an_array_in_a_table_that_has_changed_before_may_be_resized(state):
+    # Which numpy refuses where somebody else refers to it.
+    state.table, state.later = {"array": numpy.zeros(4), "n": 0}, {"n": 0}
+    guard = Guard(watch=[MODULE], process=False, locate="never", budget=1.0)
+    guard.start()
+    try:
+        for n in (1, 2, 3):
+            with guard.request("writes"):
+                state.table["n"] = state.later["n"] = f"value {n}"
+                if n == 2:
+                    state.later["array"] = numpy.zeros(4)
+        with guard.request("resizes"):
+            state.table["array"].resize(8)
+            state.later["array"].resize(8)
+        assert [leak.path for leak in guard.leaks[-2:]] == [
+            f"{MODULE}.table['array']",
+            f"{MODULE}.later['array']",
+        ]
+    finally:
+        guard.close()

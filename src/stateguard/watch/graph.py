@@ -170,6 +170,8 @@ class Graph(Nodes):
             return block.clean()
         growth = block.grown()
         if growth is not None and growth.values:
+            if self._any_tender(growth.values):
+                return False
             node, info, parent = block.nodes[0], block.infos[0], block.parents[0]
             if not (self.walk and self.walk.is_open(node)):
                 before, after = block.extend(growth)
@@ -218,10 +220,8 @@ class Graph(Nodes):
             if self.walk and self.walk.is_open(node):
                 continue  # seen as changed when its children have been met
             try:
-                if block.soften is None:
-                    refs, after = read_with(info, node, now)
-                else:
-                    refs, after = now, read(info, node, referents(node))
+                # Where stand-ins are compared, whoever keeps the references puts them in.
+                refs, after = read_with(info, node, now if block.soften is None else referents(node))
             except Unsettled:
                 continue
             before = block.content(i)
@@ -231,7 +231,11 @@ class Graph(Nodes):
             found.append(Difference(node, info, before, after, fresh))
             if type(node) is not info.cls:  # ``obj.__class__ = Other``
                 block.infos[i] = info = self.table.expanded(type(node))
-            if fresh or (len(refs) > LARGE and len(block) > 1):
+            if (
+                fresh
+                or (block.soften is None and self._gains_tender(refs, before, after))
+                or (len(refs) > LARGE and len(block) > 1)
+            ):
                 block.remove(i)
                 self._dirty.add(block)
                 self._retire(block)
@@ -254,6 +258,12 @@ class Graph(Nodes):
         elif self.hot:
             self._cool()
         return complete
+
+    def _gains_tender(self, refs: list[Any], before: Content, after: Content) -> bool:
+        """Whether something has come that must not be held where a node's references are kept as they are."""
+        if after.own is None and after.slots is None:
+            refs = differing(before, after)[1].values
+        return self._any_tender(refs)
 
     def _cool(self) -> None:
         """Keep what is looked at most often small: what has not changed for longest leaves."""

@@ -85,7 +85,7 @@ class Nodes:
 
     def _home(self, group: str, refs: list[Any], info: TypeInfo) -> Block:
         """A block with room for a node: shared with others of its group, or its own if it is large."""
-        tender = "numpy" in sys.modules and self._any_tender(refs)
+        tender = self._any_tender(refs)
         mark = f"{group} tender" if tender else group
         block = self._open.get(mark)
         if block is None or block.full or len(refs) > LARGE:
@@ -100,6 +100,8 @@ class Nodes:
         return block
 
     def _any_tender(self, refs: list[Any]) -> bool:
+        if "numpy" not in sys.modules:
+            return False
         found = list(map(type, refs))
         return any(
             self.table.info(cls).tender for cls in dict(zip(map(id, found), found, strict=True)).values()
