@@ -99,8 +99,9 @@ class Leak(Record):
     ``suspects`` lists the requests that may have done it when ``confidence`` is ``"suspected"``, at most
     :data:`LISTED`, with one of each method and path first if there are more. Then the guilty one may be
     another: see ``suspects_cut`` and ``suspect_count``.
-    ``in_flight`` lists the other requests being served at that moment: they could read what was written. With
-    ``restored``, also those being served when it was put back.
+    ``in_flight`` lists the other requests being served at that moment, at most :data:`LISTED`: they could
+    read what was written. With ``restored``, also those being served when it was put back.
+    ``in_flight_count`` says how many they were.
     """
 
     path: str
@@ -133,7 +134,12 @@ class Leak(Record):
     """Whether ``suspect_count`` is exact. If not, more were served than are remembered: it is about how many
     have been since what changed was last seen as it was before, known from how many requests began."""
 
+    in_flight_count: int = 0
+    """How many other requests were in flight, those included that ``in_flight`` does not list."""
+
     def __post_init__(self) -> None:
+        if self.in_flight_count < len(self.in_flight):
+            object.__setattr__(self, "in_flight_count", len(self.in_flight))
         if self.suspect_count < len(self.suspects):
             object.__setattr__(self, "suspect_count", len(self.suspects))
 
@@ -141,6 +147,11 @@ class Leak(Record):
     def suspects_cut(self) -> bool:
         """Whether requests may have done it that ``suspects`` does not list."""
         return self.suspect_count > len(self.suspects) or not self.suspect_count_exact
+
+    @property
+    def in_flight_cut(self) -> bool:
+        """Whether requests were in flight that ``in_flight`` does not list."""
+        return self.in_flight_count > len(self.in_flight)
 
     @property
     def id(self) -> str:

@@ -83,16 +83,18 @@ class Settling:
         if not seen:
             return
         passing = self._engine.passing
+        scopes = list(passing.scopes)
         verdicts = self._judge.judge(
             seen,
             candidates,
-            [*self._engine.active.values(), *map(passing.request, list(passing.scopes)[:LISTED])],
+            [*self._engine.active.values(), *map(passing.request, scopes[:LISTED])],
             self._engine.ledger.threads(),
             locate or self._location,
             unproven,
             -1 if self._engine.ledger.crowded else self._engine.ledger.moment,
             self._engine.finder.why_none,
             among,
+            sum(not scope.closed for scope in scopes[LISTED:]),
         )
         if self._engine.containment is not None and not self._engine.warm_up.active:
             verdicts = self._contain(self._engine.containment, seen, verdicts)

@@ -61,12 +61,14 @@ class Judge:
         moment: int = -1,
         unlocated: Callable[[GuardedRequest | None], str] = lambda sole: "",
         among: int = 0,
+        unlisted: int = 0,
     ) -> list[tuple[Leak, GuardedRequest | None, Seen]]:
         """The leaks among the changes, each with the request it is proven against, if one is.
 
         ``moment`` is the same for two changes between which no other stretch has begun; -1 where others run.
         ``unlocated`` tells why ``locate`` has found no line. ``among`` is about how many candidates there are
-        in all, if more may have been than are remembered; it is 0 if these are all.
+        in all, if more may have been than are remembered; it is 0 if these are all. So many requests as
+        ``unlisted`` says are in flight beside those ``in_flight``.
         """
         found: list[tuple[Leak, GuardedRequest | None, Seen]] = []
         around = [request for request in in_flight if request.active]
@@ -79,9 +81,13 @@ class Judge:
             sole = candidates[0] if len(candidates) == 1 and not among else None
             if sole is not None and (unproven or self._written_outside(one.root)):
                 sole = None
-            leak = self._leak(one, sole, candidates, around, locate(one, sole), unlocated, among)
+            others = [request for request in around if request is not sole]
+            count = len(others) + unlisted
+            if unlisted and sole is not None and sole.active and len(others) == len(around):
+                count -= 1  # it is one of those that are not listed
+            leak = self._leak(one, sole, candidates, others, count, locate(one, sole), unlocated, among)
             if sole is not None:
-                restored = self._put_back(sole, leak, around, moment)
+                restored = self._put_back(sole, leak, others, moment)
                 if restored is not None:
                     found.append((restored, sole, one))
                     continue
@@ -94,7 +100,8 @@ class Judge:
         seen: Seen,
         sole: GuardedRequest | None,
         candidates: Sequence[GuardedRequest],
-        around: Sequence[GuardedRequest],
+        others: Sequence[GuardedRequest],
+        others_count: int,
         location: Location | None,
         unlocated: Callable[[GuardedRequest | None], str],
         among: int,
@@ -130,14 +137,15 @@ class Judge:
             before_hash=change.before_hash,
             after_hash=change.after_hash,
             root=seen.root,
-            in_flight=tuple(request.info for request in around[:LISTED] if request is not sole),
+            in_flight=tuple(request.info for request in others[:LISTED]),
+            in_flight_count=others_count,
             unlocated="" if location is not None else unlocated(sole),
             after_response=sole is not None and not sole.active,
             fix=advise(seen.path, seen.root, change.kind, change.before, change.after, seen.holder),
         )
 
     def _put_back(
-        self, request: GuardedRequest, leak: Leak, around: Sequence[GuardedRequest], moment: int
+        self, request: GuardedRequest, leak: Leak, others: Sequence[GuardedRequest], moment: int
     ) -> Leak | None:
         """The leak that this change undoes, marked as restored; ``None`` if it undoes none."""
         before_hash, first, then = request.first_hashes.get(leak.path, ("", None, -1))
@@ -147,13 +155,16 @@ class Judge:
         if then == moment >= 0 and first.severity != "critical":
             # Seen only because somebody looks after each line: the owner of a lock, a flag of a pool.
             return replace(first, restored=True, severity="note", reason=UNNOTICED)
-        beside = {id(info): info for info in first.in_flight}  # and who has come since
-        beside.update((id(other.info), other.info) for other in around if other is not request)
+        listed = set(map(id, first.in_flight))  # of their own ids clients may send the same twice
+        infos = [other.info for other in others if id(other.info) not in listed]
+        if first.in_flight_cut:  # which of them were in flight then as well is not known in another way
+            infos = [info for info in infos if info.started > first.time]
         return replace(
             first,
             restored=True,
             restored_at=leak.time,
-            in_flight=tuple(beside.values())[:LISTED],
+            in_flight=(*first.in_flight, *infos)[:LISTED],
+            in_flight_count=max(first.in_flight_count + len(infos), leak.in_flight_count),
         )
 
     # Code outside any request: a timer, a background thread. What it writes is nobody's leak, but as long

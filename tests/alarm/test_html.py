@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stateguard.leak import SEVERITIES, RequestInfo
-from stateguard.report.html import render
+from stateguard.report.html import render, row
 from stateguard.report.jsonl import JsonLines
 from stateguard.report.merge import Merged
 from tests.alarm.browser import Page, chromium
@@ -80,6 +80,14 @@ def test_the_swimlane_shows_who_wrote_and_who_could_read(page: Page) -> None:
     assert page.js("document.querySelectorAll('.lane.guilty').length") == 1
     assert page.js("document.querySelectorAll('.lane.reader').length") == 15
     assert "15 more requests were in flight" in page.js("document.getElementById('detail').textContent")
+
+
+def test_those_in_flight_that_are_not_listed_are_counted() -> None:
+    merged = Merged()
+    some = tuple(RequestInfo(f"r{n}", "http", "GET", f"/{n}", 1000.0) for n in range(100))
+    told = row(merged.add(leak("shop.MANY", in_flight=some, in_flight_count=250), 1, "one"))
+    assert len(told["lanes"]) == 16, "the guilty one and 15 others"
+    assert told["more"] == 235
 
 
 def test_that_not_all_suspects_are_drawn_is_said(page: Page) -> None:

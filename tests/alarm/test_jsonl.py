@@ -105,6 +105,19 @@ def test_files_that_list_all_suspects_or_not_merge(tmp_path: Path) -> None:
     assert len(told["suspects"]) < 100
 
 
+def test_files_say_how_many_others_were_in_flight(tmp_path: Path) -> None:
+    some = tuple(RequestInfo(f"r{n}", "http", "GET", f"/{n}", 1000.0) for n in range(100))
+    JsonLines(tmp_path).leak(leak(in_flight=some, in_flight_count=250, time=1001.0), 4)
+    fewer = leak(in_flight=some[:60], time=1002.0)
+    old = {**fewer.to_dict(), "in_flight": fewer.to_dict()["in_flight"][:50], "seen": 1, "process": "old"}
+    assert old["in_flight_count"] == 60, "lines had the field, but did not count beyond 100"
+    (tmp_path / "old.jsonl").write_text(json.dumps(old) + "\n")
+    [one] = read_leaks([tmp_path]).worst_first()
+    assert one.count == 5
+    assert (len(one.leak.in_flight), one.leak.in_flight_count, one.leak.in_flight_cut) == (50, 250, True)
+    assert sorted(known.in_flight_count for known in one.occurrences) == [60, 250]
+
+
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_hostile_text_in_the_report(tmp_path: Path, options: list[str]) -> None:
     JsonLines(tmp_path).leak(hostile(), 1)

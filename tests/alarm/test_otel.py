@@ -110,6 +110,12 @@ def test_how_many_requests_it_may_have_been(seen: Seen) -> None:
     assert span.attributes["stateguard.leak.suspects_exact"] is False
 
 
+def test_how_many_requests_were_in_flight(seen: Seen) -> None:
+    seen.sink.leak(leak(in_flight_count=250), 1)
+    (span,) = seen.exporter.get_finished_spans()
+    assert span.events[0].attributes["stateguard.leak.in_flight"] == 250
+
+
 def test_without_an_sdk_nothing_happens() -> None:
     OpenTelemetry().leak(leak(), 1)
 

@@ -146,5 +146,11 @@ def test_how_many_requests_it_may_have_been(events: list[dict[str, Any]]) -> Non
     assert (told["suspects"], told["suspects_exact"]) == (743, False)
 
 
+def test_how_many_requests_were_in_flight(events: list[dict[str, Any]]) -> None:
+    Sentry().leak(leak(in_flight_count=250), 1)
+    (event,) = _sent(events)
+    assert event["contexts"]["leak"]["in_flight"] == 250
+
+
 def test_without_init_nothing_is_sent() -> None:
     Sentry().leak(leak(), 1)

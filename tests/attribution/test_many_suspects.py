@@ -140,18 +140,14 @@ def test_a_look_ends_what_is_counted(guard, state):
     assert who(leak) == {"/innocent", "/guilty", "/look"}
 
 
-def test_those_in_flight_are_counted_as_well(guard, state):
-    """All are remembered, and so counted exactly; that the list is bounded is said all the same."""
-    held = LISTED * 6 // 10
+def beside(guard, held, work, last):
+    """So many requests wait in the middle of their work while one of ``last`` after the other is served."""
     release = asyncio.Event()
 
     async def app(scope, receive, send):
         if scope["path"].startswith("/held"):
             await release.wait()
-        if scope["path"] == "/guilty":
-            state.T0["who"] = 1
-        if scope["path"] == "/last":
-            guard.engine.pace.next_look = 0
+        work(scope["path"])
         for message in OK:
             await send(message)
 
@@ -167,17 +163,86 @@ def test_those_in_flight_are_counted_as_well(guard, state):
             asyncio.create_task(guarded(http_scope(path=f"/held{n}"), receive, send)) for n in range(held)
         ]
         await asyncio.sleep(0)
-        for n in range(held - 2):
-            await guarded(http_scope(path=f"/{n}"), receive, send)
-        for path in ("/guilty", "/last"):
+        for path in last:
             await guarded(http_scope(path=path), receive, send)
         release.set()
         await asyncio.gather(*tasks)
 
     asyncio.run(main())
+
+
+def test_those_in_flight_are_counted_as_well(guard, state):
+    """All are remembered, and so counted exactly; that the list is bounded is said all the same."""
+    held = LISTED * 6 // 10
+
+    def work(path):
+        if path == "/guilty":
+            state.T0["who"] = 1
+        if path == "/last":
+            guard.engine.pace.next_look = 0
+
+    beside(guard, held, work, [*(f"/{n}" for n in range(held - 2)), "/guilty", "/last"])
     [leak] = guard.leaks
     assert (leak.suspect_count, leak.suspect_count_exact, leak.suspects_cut) == (2 * held, True, True)
     assert f"one of {2 * held} requests whose code was running then; {LISTED} of" in render_leak(leak)
+
+
+@pytest.mark.parametrize("held", [LISTED + 150, LISTED - 1])
+@pytest.mark.parametrize("close", [True, False], ids=["close looks", "sparse looks"])
+def test_how_many_others_were_in_flight(guard, state, held, close):
+    if close:
+        guard = Guard(watch=[MODULE], process=False, locate="never", budget=1.0)
+        guard.start()
+
+    def work(path):
+        if path == "/guilty":
+            state.T0["who"] = 1
+            guard.engine.pace.next_look = 0
+
+    try:
+        beside(guard, held, work, ["/guilty"])
+        [leak] = guard.leaks
+    finally:
+        guard.close()
+    assert (leak.request is not None) is close
+    others = held if close else held + 1  # if nobody is guilty, this one is one of them
+    assert leak.in_flight_count == others
+    assert len(leak.in_flight) == min(others, LISTED)
+    assert leak.in_flight_cut is (others > LISTED)
+    assert f"{others} other requests were in flight and could read it: " in render_leak(leak)
+    assert f" and {others - 4} more" in render_leak(leak)
+
+
+def test_how_many_others_were_in_flight_until_it_was_put_back(state):
+    guard = Guard(watch=[MODULE], process=False, locate="never", budget=1.0)
+    guard.start()
+    held = LISTED + 50
+
+    async def flip():
+        state.T0["who"] = 1
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        del state.T0["who"]
+
+    async def main():
+        release = asyncio.Event()
+        before = [asyncio.create_task(guard.run(f"{n}", release.wait())) for n in range(held)]
+        await asyncio.sleep(0)
+        flipping = asyncio.create_task(guard.run("flipping", flip()))
+        await asyncio.sleep(0)
+        after = [asyncio.create_task(guard.run(f"late {n}", release.wait())) for n in range(20)]
+        await flipping
+        release.set()
+        await asyncio.gather(*before, *after)
+
+    try:
+        asyncio.run(main())
+        [leak] = guard.leaks
+    finally:
+        guard.close()
+    assert leak.restored
+    assert len(leak.in_flight) == LISTED
+    assert leak.in_flight_count == held + 20
 
 
 def test_of_too_many_one_of_each_kind_is_listed_first(guard, state):

@@ -99,6 +99,38 @@ def test_until_when_the_others_could_read_it() -> None:
     assert "every later one can read it" in row("beside", leak_of(AMELIA))
 
 
+def test_how_many_others_could_read_it() -> None:
+    others = tuple(RequestInfo(f"r{n}", "http", "GET", f"/{n}") for n in range(100))
+    names = ", ".join(f"GET /{n} (request r{n})" for n in range(4))
+    said = "other requests were in flight and could read it"
+    many = leak_of(AMELIA, in_flight=others, in_flight_count=1250)
+    assert row("beside", many).endswith(f"1,250 {said}: {names} and 1,246 more")
+    assert (many.in_flight_count, many.in_flight_cut) == (1250, True)
+    all_of_them = leak_of(AMELIA, in_flight=others)
+    assert row("beside", all_of_them).endswith(f"100 {said}: {names} and 96 more")
+    assert (all_of_them.in_flight_count, all_of_them.in_flight_cut) == (100, False)
+    assert row("beside", leak_of(AMELIA, in_flight_count=250)).endswith(f"250 {said}")
+    ended = replace(many, in_flight=(replace(BRUNO, ended=many.time + 2), *others[1:]))
+    assert row("beside", ended).endswith("1,246 more")
+    carried: Any = fields(many)
+    assert carried["leak_in_flight_count"] == carried["leak"]["in_flight_count"] == 1250
+    assert len(carried["leak"]["in_flight"]) < 100
+
+
+def test_a_record_keeps_how_many_others_could_read_it() -> None:
+    many = leak_of(AMELIA, in_flight=(BRUNO,) * 100, in_flight_count=250)
+    read = decode(bounded(many.to_dict()))
+    assert (read.in_flight_count, read.in_flight_cut) == (250, True)
+    assert "250 other requests" in row("beside", read)
+    assert "and 246 more" in row("beside", read)
+    old = bounded(many.to_dict())
+    del old["in_flight_count"]  # a plain record of a version that did not say
+    read = decode(old)
+    assert (read.in_flight_count, read.in_flight_cut) == (len(old["in_flight"]), False)
+    with pytest.raises(ValueError, match="in_flight_count"):
+        decode({**old, "in_flight_count": -1})
+
+
 def test_what_a_request_puts_back_by_itself_is_said_in_one_line() -> None:
     leak = leak_of(AMELIA, in_flight=(BRUNO,), time=1000.0, restored=True, restored_at=1001.5)
     said = (
@@ -107,7 +139,7 @@ def test_what_a_request_puts_back_by_itself_is_said_in_one_line() -> None:
     )
     assert aftermath(leak) == f"shared state appended: shop.HISTORY [leak {leak.id}]: {said}"
     assert "put back 1.5 s later in the same request" in row("who", leak)
-    alone = replace(leak, in_flight=())
+    alone = replace(leak, in_flight=(), in_flight_count=0)
     assert row("beside", alone).endswith("no other request was in flight")
     assert decode(bounded(leak.to_dict())) == leak
 

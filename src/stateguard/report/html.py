@@ -101,7 +101,9 @@ def row(one: Distinct) -> dict[str, Any]:
         "restored": leak.restored,
         "after_response": leak.after_response,
         "lanes": lanes[:LANES],
-        "more": sum(lane["role"] == "reader" for lane in lanes[LANES:]),
+        "more": sum(lane["role"] == "reader" for lane in lanes[LANES:])
+        + leak.in_flight_count
+        - len(leak.in_flight),
         "suspects": leak.suspect_count,
         "suspects_exact": leak.suspect_count_exact,
         "suspects_drawn": drawn,

@@ -88,9 +88,9 @@ def _telling(leak: Leak) -> tuple[int, bool, bool, bool, int, bool, int, float]:
         leak.location is not None,
         leak.confidence == "exact",
         leak.suspect_count_exact,
-        min(len(leak.in_flight), 8),
+        min(leak.in_flight_count, 8),
         any(request.ended is not None for request in (leak.request, *leak.in_flight) if request),
-        len(leak.in_flight),
+        leak.in_flight_count,
         leak.time,
     )
 

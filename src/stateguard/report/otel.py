@@ -95,7 +95,7 @@ def _attributes(leak: Leak, seen: int) -> dict[str, str | int | bool]:
     found["stateguard.leak.seen"] = seen
     found["stateguard.leak.suspects"] = leak.suspect_count
     found["stateguard.leak.suspects_exact"] = leak.suspect_count_exact
-    found["stateguard.leak.in_flight"] = len(leak.in_flight)
+    found["stateguard.leak.in_flight"] = leak.in_flight_count
     if leak.location is not None:
         found["code.file.path"] = clean(clip(leak.location.file))
         found["code.line.number"] = leak.location.line

@@ -39,7 +39,6 @@ def encode(leak: Leak, seen: int, process: str) -> bytes:
     fields = leak.to_dict()
     record = {
         **bounded(fields),
-        "in_flight_count": len(leak.in_flight),
         "seen": seen,
         "process": process,
     }
@@ -87,6 +86,7 @@ def decode(record: Mapping[str, Any]) -> Leak:
         location = record.get("location")
         suspects = tuple(map(_request, record.get("suspects") or ()))
         count, exact = _suspect_count(record, len(suspects))
+        in_flight = tuple(map(_request, record.get("in_flight") or ()))
         return Leak(
             **{name: _text(record, name) for name in ("path", "kind", "reason", "before", "after")},
             before_hash=_text(record, "before_hash"),
@@ -97,7 +97,8 @@ def decode(record: Mapping[str, Any]) -> Leak:
             suspects=suspects,
             suspect_count=count,
             suspect_count_exact=exact,
-            in_flight=tuple(map(_request, record.get("in_flight") or ())),
+            in_flight=in_flight,
+            in_flight_count=_count(record, "in_flight_count", len(in_flight)),
             location=None if location is None else _location(location),
             root=_text(record, "root"),
             after_response=record.get("after_response") is True,
@@ -117,11 +118,16 @@ def _suspect_count(record: Mapping[str, Any], listed: int) -> tuple[int, bool]:
 
     Records of versions that do not say have counted no further than :data:`~stateguard.leak.LISTED`.
     """
-    count = record.get("suspect_count", listed)
-    if type(count) is not int or not 0 <= count < 2**53:
-        raise ValueError("suspect_count is no count")
+    count = _count(record, "suspect_count", listed)
     exact = record.get("suspect_count_exact", max(count, listed) < LISTED)
     return count, exact is True
+
+
+def _count(record: Mapping[str, Any], name: str, unless_told: int) -> int:
+    count = record.get(name, unless_told)
+    if type(count) is not int or not 0 <= count < 2**53:
+        raise ValueError(f"{name} is no count")
+    return count
 
 
 def _text(record: Mapping[str, Any], name: str) -> str:

@@ -86,7 +86,7 @@ def _event(leak: Leak, seen: int) -> dict[str, Any]:
                 "seen": seen,
                 "suspects": leak.suspect_count,
                 "suspects_exact": leak.suspect_count_exact,
-                "in_flight": len(leak.in_flight),
+                "in_flight": leak.in_flight_count,
                 "request": "" if request is None else clean(clip(str(request), 1000)),
                 "location": "" if leak.location is None else clean(clip(str(leak.location), 1000)),
             }

@@ -98,14 +98,15 @@ def _who(leak: Leak) -> str:
 
 
 def _beside(leak: Leak) -> str:
-    n = len(leak.in_flight)
+    n = leak.in_flight_count
     if not n:
         return "no other request was in flight" + ("" if leak.restored else "; every later one can read it")
     noun = "request was" if n == 1 else "requests were"
     until = "in flight and could read it"
     if leak.restored:
         until = "in flight before it was put back and could read it until then"
-    return f"{n} other {noun} {until}: {_names(leak.in_flight, leak)}"
+    names = f": {_names(leak.in_flight, leak)}" if leak.in_flight else ""
+    return f"{n:,} other {noun} {until}{names}"
 
 
 def _later(leak: Leak) -> str:
@@ -126,8 +127,9 @@ def _names(requests: Iterable[RequestInfo], beside: Leak | None = None) -> str:
             else (f", which ended {_seconds(request.ended - beside.time)} later")
         )
         every.append(f"{request}{ended}")
-    more = f" and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
-    return ", ".join(every[:SHOWN]) + more
+    shown = every[:SHOWN]
+    rest = (len(every) if beside is None else beside.in_flight_count) - len(shown)
+    return ", ".join(shown) + (f" and {rest:,} more" if rest else "")
 
 
 def render_summary(leaks: Iterable[tuple[Leak, int]]) -> str:
@@ -170,6 +172,7 @@ def fields(leak: Leak) -> Mapping[str, object]:
         "leak_severity": leak.severity,
         "leak_confidence": leak.confidence,
         "leak_suspect_count": leak.suspect_count,
+        "leak_in_flight_count": leak.in_flight_count,
         "leak_contained": leak.contained,
         "request_id": clip(leak.request.id) if leak.request else None,
     }
