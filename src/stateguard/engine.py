@@ -13,10 +13,9 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from stateguard.attribution import asyncio_tasks, finalizers, greenlets, pieces, trio_tasks
-from stateguard.attribution.finder import Finder
+from stateguard.attribution.finder import finder_for
 from stateguard.attribution.handover import follow_threads
 from stateguard.attribution.ledger import Ledger
-from stateguard.attribution.request import GuardedRequest
 from stateguard.attribution.unseen import Unseen
 from stateguard.baseline import AT_ONCE, Baseline
 from stateguard.handling import handling
@@ -24,26 +23,21 @@ from stateguard.interrupted import raised_by_signal_handler
 from stateguard.leak import SUSPECTS
 from stateguard.messages import see
 from stateguard.pace import Pace
-from stateguard.parallel import PARALLEL
 from stateguard.passing import Passing
 from stateguard.reporter import Reporter, say
-from stateguard.settling import Settling, nowhere
+from stateguard.settling import Settling
 from stateguard.slices import Slices
-from stateguard.tally import Tally
+from stateguard.tally import new_tally
 from stateguard.thread_locals import ThreadLocals
 from stateguard.turn import Turn
 from stateguard.warmup import WarmUp, parse_warm_up
 from stateguard.watch.watcher import Watcher
 
-_find, _count = Finder, Tally
-if PARALLEL:  # else nobody needs it
-    from stateguard.attribution.strangers import ParallelFinder as _find
-    from stateguard.tally import ParallelTally as _count
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+    from stateguard.attribution.request import GuardedRequest
     from stateguard.config import Config
     from stateguard.containment import Containment
     from stateguard.passing import PassingScope
@@ -100,15 +94,9 @@ class Engine:
         self.failures: dict[str, int] = {}
         strict = config.locate == "always" or config.on_leak in ("raise", "restore")
         self.pace = Pace(config.budget, strict, config.max_pause)
-        share = 1.0 if strict else config.budget
-        locate = config.locate
-        if PARALLEL and strict and locate == "auto":
-            # Nothing but a tracer tells what other threads, that are running as well, have run outside
-            # requests.
-            locate = "always"
-        self.finder = _find(locate, self.ledger, self._look_at_line, share, config.budget >= 1)
+        self.finder = finder_for(config, strict, self.ledger, self._look_at_line)
         self.ledger.hear(self.finder.heard)
-        self.tally = _count()
+        self.tally = new_tally()
         self.containment: Containment | None = None
         if config.on_leak == "restore":
             from stateguard.containment import Containment  # here: only those need it
@@ -532,22 +520,7 @@ class Engine:
                 seen += watcher.check_cold()
             seen += watcher.check_settings()
             if seen:
-                # When looks are less close, code outside any request may have done it before this one came.
-                unseen = {id(one): one for one in (*served, *self.unseen.suspects())}
-                found = {**self.window, **unseen}.values()
-                # Nobody has looked before those came, either.
-                loose = bool(unseen) or not all(isinstance(one, GuardedRequest) for one in found)
-                suspects = {id(one): one for one in map(self.passing.request, found)}
-                among = max(among, self.unseen.among(self.tally.requests))
-                if len(self.window) >= SUSPECTS:
-                    among = max(among, self.tally.requests - self.window_over, 1)
-                self.settling.record(
-                    seen,
-                    list(suspects.values()),
-                    unproven=not strict or loose,
-                    locate=nowhere,
-                    among=among,
-                )
+                self.settling.settle_deep(seen, served, among, strict)
             self.window_over = self.over
             running = {id(request): request for request in self.ledger.running()}
             self.window = {**self.active, **{id(one): one for one in list(self.passing.scopes)}, **running}

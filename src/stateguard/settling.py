@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stateguard.attribution import signals
-from stateguard.leak import LISTED
+from stateguard.attribution.request import GuardedRequest
+from stateguard.leak import LISTED, SUSPECTS
 from stateguard.parallel import PARALLEL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from stateguard.attribution.request import GuardedRequest
     from stateguard.containment import Containment
     from stateguard.engine import Engine
     from stateguard.leak import Leak, Location
+    from stateguard.passing import PassingScope
     from stateguard.verdict import Judge
     from stateguard.watch.watcher import Seen
 
@@ -46,6 +47,24 @@ class Settling:
         known = [one for one in seen if not one.fresh]
         if known:
             self._blame(known, self._engine.ledger.running(alibi), unproven=False)
+
+    def settle_deep(
+        self, seen: list[Seen], served: Iterable[GuardedRequest | PassingScope], among: int, strict: bool
+    ) -> None:
+        """What is compared once per request: anybody in the window may have changed it, and so may those who
+        were ``served`` while looks were sliced; ``among`` about so many, if not 0.
+        """
+        engine = self._engine
+        # When looks are less close, code outside any request may have done it before this one came.
+        unseen = {id(one): one for one in (*served, *engine.unseen.suspects())}
+        found = {**engine.window, **unseen}.values()
+        # Nobody has looked before those came, either.
+        loose = bool(unseen) or not all(isinstance(one, GuardedRequest) for one in found)
+        suspects = {id(one): one for one in map(engine.passing.request, found)}
+        among = max(among, engine.unseen.among(engine.tally.requests))
+        if len(engine.window) >= SUSPECTS:
+            among = max(among, engine.tally.requests - engine.window_over, 1)
+        self.record(seen, list(suspects.values()), unproven=not strict or loose, locate=nowhere, among=among)
 
     def _blame(
         self, seen: list[Seen], candidates: list[GuardedRequest], unproven: bool, full: bool = False

@@ -6,6 +6,8 @@ import weakref
 from _thread import get_ident
 from typing import TYPE_CHECKING
 
+from stateguard.parallel import PARALLEL
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -94,6 +96,10 @@ class ParallelTally(Tally):
             self._begun[mine] = self._begun.get(mine, 0) + 1
         else:
             self._begun = {}
+
+
+new_tally: type[Tally] = ParallelTally if PARALLEL else Tally
+"""The kind of tally for this build of Python."""
 
 
 def figures_of(engine: Engine) -> Callable[[], dict[str, float]]:

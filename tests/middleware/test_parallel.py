@@ -13,6 +13,10 @@ import time
 import pytest
 
 from stateguard import Guard
+from stateguard.attribution.finder import Finder
+from stateguard.attribution.strangers import ParallelFinder
+from stateguard.parallel import PARALLEL
+from stateguard.tally import ParallelTally, Tally
 from tests.middleware import parallel_shop
 
 THREADS = 3
@@ -146,3 +150,22 @@ def test_threads_that_write_to_the_same_state_at_once(options, shop, often, capl
         guard.close()
     failures = [record.getMessage() for record in caplog.records if "failed" in record.getMessage()]
     assert failures == []
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+@pytest.mark.parametrize("on_leak", ["log", "raise"])
+def test_each_build_has_its_own_kind_of_finder(monkeypatch, parallel, on_leak):
+    monkeypatch.setattr("stateguard.attribution.finder.PARALLEL", parallel)
+    guard = Guard(watch=[parallel_shop.__name__], process=False, on_leak=on_leak)
+    finder = guard.engine.finder
+    guard.close()
+    assert type(finder) is (ParallelFinder if parallel else Finder)
+    # Where threads do not take turns, nothing but lines can prove what close looks are to prove.
+    assert finder.mode == ("always" if parallel and on_leak == "raise" else "auto")
+
+
+def test_each_build_has_its_own_kind_of_tally():
+    guard = Guard(watch=[parallel_shop.__name__], process=False)
+    tally = guard.engine.tally
+    guard.close()
+    assert type(tally) is (ParallelTally if PARALLEL else Tally)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from stateguard.attribution.ledger import Ledger
     from stateguard.attribution.lines import LineTracer
-    from stateguard.config import Locate
+    from stateguard.config import Config, Locate
     from stateguard.leak import Location
 
 SECONDS = 60.0
@@ -245,3 +245,17 @@ class Finder:
         if not PARALLEL:
             return sys._current_frames().get(thread)
         return sys._getframe() if thread == self._ledger.ident() else None
+
+
+def finder_for(config: Config, strict: bool, ledger: Ledger, look: Callable[[], None]) -> Finder:
+    """A finder as the settings ask for it, of the kind for this build of Python. ``strict``: looks are always
+    close.
+    """
+    share = 1.0 if strict else config.budget
+    if not PARALLEL:
+        return Finder(config.locate, ledger, look, share, config.budget >= 1)
+    from stateguard.attribution.strangers import ParallelFinder  # here: nobody else needs it
+
+    # Nothing but a tracer tells what other threads, that are running as well, have run outside requests.
+    mode = "always" if strict and config.locate == "auto" else config.locate
+    return ParallelFinder(mode, ledger, look, share, config.budget >= 1)
