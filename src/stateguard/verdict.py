@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from stateguard.allow import AllowList
-    from stateguard.attribution.request import GuardedRequest, Trace
+    from stateguard.attribution.request import GuardedRequest
     from stateguard.leak import Confidence, Location
     from stateguard.rating import Rater
-    from stateguard.watch.diff import RawChange
     from stateguard.watch.watcher import Seen, Watcher
 
 
@@ -88,12 +87,11 @@ class Judge:
                 count -= 1  # it is one of those that are not listed
             leak = self._leak(one, sole, candidates, others, count, locate(one, sole), unlocated, among)
             if sole is not None:
-                trace = self._trace(one.change)
-                restored = self._put_back(sole, leak, trace, others, moment)
+                restored = self._put_back(sole, leak, others, moment)
                 if restored is not None:
                     found.append((restored, sole, one))
                     continue
-                sole.first_hashes.setdefault(leak.path, (leak.before_hash, leak, moment, trace))
+                sole.first_hashes.setdefault(leak.path, (leak.before_hash, leak, moment))
             found.append((leak, sole, one))
         return found
 
@@ -146,28 +144,12 @@ class Judge:
             fix=advise(seen.path, seen.root, change.kind, change.before, change.after, seen.holder),
         )
 
-    def _trace(self, change: RawChange) -> Trace | None:
-        """Hashes of what a change has brought and of what it has taken, where those of the whole leave
-        something out; ``None`` where these do as well.
-        """
-        if not change.sampled:
-            return ()
-        digester = self._watcher.digester
-        before = digester.sampled
-        trace = digester.digest_parts("", change.came), digester.digest_parts("", change.went)
-        return trace if digester.sampled == before else None
-
     def _put_back(
-        self,
-        request: GuardedRequest,
-        leak: Leak,
-        trace: Trace | None,
-        others: Sequence[GuardedRequest],
-        moment: int,
+        self, request: GuardedRequest, leak: Leak, others: Sequence[GuardedRequest], moment: int
     ) -> Leak | None:
         """The leak that this change undoes, marked as restored; ``None`` if it undoes none."""
-        before_hash, first, then, to_undo = request.first_hashes.get(leak.path, ("", None, -1, None))
-        if first is None or before_hash != leak.after_hash or trace is None or trace[::-1] != to_undo:
+        before_hash, first, then = request.first_hashes.get(leak.path, ("", None, -1))
+        if first is None or before_hash != leak.after_hash:
             return None
         del request.first_hashes[leak.path]
         if then == moment >= 0 and first.severity != "critical":

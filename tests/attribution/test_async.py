@@ -69,53 +69,6 @@ def test_a_task_that_outlives_its_request_is_reported_as_after_the_response() ->
         assert not any(leak.after_response for leak in guard.leaks if leak.root.endswith(".KEPT"))
 
 
-MANY = 3_000
-
-UNDONE = {
-    "one that came": (lambda log: log.insert(100, "mine"), lambda log: log.remove("mine")),
-    "one that went": (lambda log: log.pop(100), lambda log: log.insert(100, "item 100")),
-    "at the end": (lambda log: log.append("mine"), list.pop),
-    "some": (
-        lambda log: log.__setitem__(slice(100, 130), range(30)),
-        lambda log: log.__setitem__(slice(100, 130), [f"item {i}" for i in range(100, 130)]),
-    ),
-}
-STAYS = {
-    "one that came, another went": (lambda log: log.insert(100, "mine"), lambda log: log.pop(700)),
-    "some, and then others": (
-        lambda log: log.__setitem__(slice(100, 130), range(30)),
-        lambda log: log.__setitem__(slice(100, 130), range(30, 60)),
-    ),
-    "in another order": (
-        lambda log: log.__setitem__(slice(100, 130), log[100:130][::-1]),
-        lambda log: log.__setitem__(slice(100, 130), [*log[110:130], *log[100:110]]),
-    ),
-    "many, and then others": (
-        lambda log: log.__setitem__(slice(100, 1900), range(1800)),
-        lambda log: log.__setitem__(slice(100, 1900), [*range(900), None, *range(901, 1800)]),
-    ),
-}
-
-
-@pytest.mark.parametrize(("writes", "undone"), [*((w, True) for w in UNDONE), *((w, False) for w in STAYS)])
-def test_where_not_all_goes_into_a_hash_what_stays_is_not_called_put_back(writes: str, undone: bool) -> None:
-    """Hashes of large containers leave out what is in the middle."""
-    first, then = (UNDONE if undone else STAYS)[writes]
-
-    async def work(user: str) -> None:
-        first(shared.LOG)
-        await shared.pause()
-        then(shared.LOG)
-
-    with guarding() as guard:
-        shared.LOG.extend(f"item {i}" for i in range(MANY))
-        guard.start()
-        asyncio.run(serve(guard, work, requests=1))
-        assert guard.leaks
-        assert guard.leaks[0].restored is undone
-        assert all(leak.restored is undone for leak in guard.leaks)
-
-
 def test_a_write_that_is_put_back_is_reported_as_restored() -> None:
     async def flip(user: str) -> None:
         shared.TABLE["flag"] = user

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from stateguard.leak import Leak, RequestInfo
     from stateguard.request_data import RequestData
     from stateguard.scope import Scope
-
-Trace: TypeAlias = "tuple[str, ...]"
-"""What a change has brought and what it has taken, by their hashes; empty where those of the whole say it."""
 
 
 class GuardedRequest:
@@ -58,9 +55,9 @@ class GuardedRequest:
         self.data = data
         self.scope = scope
         self.outer = outer
-        self.first_hashes: dict[str, tuple[str, Leak, int, Trace | None]] = {}
-        """What each changed path held before this request touched it, when, and what that has brought and
-        taken if its hashes do not say it all: to notice that it was put back."""
+        self.first_hashes: dict[str, tuple[str, Leak, int]] = {}
+        """What each changed path held before this request touched it, and when: to notice that it was put
+        back."""
 
     @property
     def info(self) -> RequestInfo:

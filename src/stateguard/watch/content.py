@@ -38,10 +38,6 @@ _WHOLE = 1 << 20
 _SAMPLE = 4096
 """Bytes at either end that tell a stream of more than ``_WHOLE`` bytes, with its length and position."""
 
-MUCH = 1024
-"""References of a node that is not read again at once if another thread has written to it meanwhile: reading
-one takes longer than threads wait for their turn."""
-
 _FIRST, _SECOND = object(), object()
 LISTS_BACKWARDS = referents([_FIRST, _SECOND])[0] is _SECOND
 """Whether a list names its elements from the last to the first, as CPython's does."""
@@ -83,11 +79,10 @@ class Content:
 
     ``values`` in order; ``keys`` beside them for mappings; ``own`` is the instance dictionary, ``slots`` the
     values of slots by name. ``plain`` says that ``values`` are exactly the node's references, so that a
-    snapshot need not store them twice. ``unsure`` content may be of another instant than the references that
-    were read with it; ``unknown`` content could not be read at all, so that nothing can differ from it.
+    snapshot need not store them twice.
     """
 
-    __slots__ = ("fingerprint", "gap", "keys", "own", "plain", "slots", "unknown", "unsure", "values")
+    __slots__ = ("fingerprint", "gap", "keys", "own", "plain", "slots", "values")
 
     def __init__(
         self,
@@ -105,7 +100,6 @@ class Content:
         self.slots = slots
         self.plain = plain
         self.fingerprint = fingerprint
-        self.unsure = self.unknown = False
         self.gap = gap
         """Elements left out of the middle of ``values`` and ``keys``: they are as they were."""
 
@@ -358,12 +352,11 @@ def read_with(info: TypeInfo, obj: Any, refs: list[Any]) -> tuple[list[Any], Con
 
     References are what later looks compare, so that content which is of another instant would never be put
     right. A thread that takes its turn between the two readings, or runs beside this one, is told by the
-    references afterwards; so is a dictionary that an instance has got only by being asked for it. What
-    another thread writes to all the time, or has time to while much is read, is ``unsure``. Raises
+    references afterwards; so is a dictionary that an instance has got only by being asked for it. Raises
     :class:`Unsettled`.
     """
     pairs = info.kind is Kind.DICT and info.exact
-    for _ in range(RETRIES if len(refs) <= MUCH else 1):
+    for _ in range(RETRIES):
         shown = _in_pairs(obj, refs) if pairs else None
         if shown is not None:
             return refs, shown
@@ -374,5 +367,4 @@ def read_with(info: TypeInfo, obj: Any, refs: list[Any]) -> tuple[list[Any], Con
         if identical(now, refs):
             return refs, content
         refs = now
-    content.unsure = True
-    return refs, content
+    raise Unsettled

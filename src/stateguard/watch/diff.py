@@ -54,7 +54,6 @@ class RawChange:
         "kind",
         "new",
         "old",
-        "sampled",
         "suffix",
         "went",
     )
@@ -87,8 +86,6 @@ class RawChange:
         self.went: list[Any] = [] if went is None else went
         self.entry = entry
         """One entry of a mapping (``key`` says which), or one attribute."""
-        self.sampled = False
-        """Whether something may have been left out of the hashes: what they say is then not all."""
 
 
 _ATOMS = frozenset(map(id, (str, bytes, int, float, bool)))
@@ -128,14 +125,6 @@ class Describer:
 
     def describe(self, difference: Difference) -> list[RawChange]:
         """The changes of one node; none when what differs is not content."""
-        before = self._digester.sampled
-        changes = self._changes(difference)
-        if self._digester.sampled != before:
-            for change in changes:
-                change.sampled = True
-        return changes
-
-    def _changes(self, difference: Difference) -> list[RawChange]:
         info, before, after = difference.info, difference.before, difference.after
         kind = info.kind
         if kind is Kind.CACHE:

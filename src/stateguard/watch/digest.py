@@ -53,9 +53,6 @@ class Digester:
     def __init__(self, table: TypeTable, show_values: bool = False) -> None:
         self._table = table
         self._show = show_values
-        self.sampled = 0
-        """How often something has been left out of a hash. If it is the same before and after one was made,
-        that is of all there is."""
 
     # -- hashing ---------------------------------------------------------------------------------
 
@@ -133,11 +130,9 @@ class Digester:
         atom = _atom(value, whole=opaque_identity)
         if atom is not None:
             state.update(atom)
-            self.sampled += (cls is str or cls is bytes) and len(value) > TEXT
             if cls is not types.FunctionType or not value.__closure__:
                 return
         if budget[0] <= 0:
-            self.sampled += 1
             return
         if id(value) in above or len(above) > 60:
             state.update(b"<cycle>")
@@ -178,7 +173,6 @@ class Digester:
             return
         picked: Iterable[int] = range(n)
         if n + gap > ITEMS and not opaque_identity:
-            self.sampled += 1
             half = (ITEMS if n + gap <= HUGE else FEW) // 2
             picked = [*range(half), *range(n - half, n)]
         each = []

@@ -232,9 +232,6 @@ class Graph(Nodes):
             node, info = block.nodes[i], block.infos[i]
             if self.walk and self.walk.is_open(node):
                 continue  # seen as changed when its children have been met
-            was = info
-            if type(node) is not info.cls:  # ``obj.__class__ = Other``
-                block.infos[i] = info = self.table.expanded(type(node))
             try:
                 # Where stand-ins are compared, whoever keeps the references puts them in.
                 refs, after = read_with(info, node, now if block.soften is None else referents(node))
@@ -244,8 +241,9 @@ class Graph(Nodes):
             if self.walk and before.own is not None and self.walk.is_open(before.own):
                 continue
             parent = block.parents[i]
-            if not before.unknown:
-                found.append(Difference(node, was, before, after, fresh))
+            found.append(Difference(node, info, before, after, fresh))
+            if type(node) is not info.cls:  # ``obj.__class__ = Other``
+                block.infos[i] = info = self.table.expanded(type(node))
             if (
                 fresh
                 or (block.soften is None and self._gains_tender(refs, before, after))
@@ -262,9 +260,7 @@ class Graph(Nodes):
             if after.own is not None and after.own is before.own:
                 shown = self._absorb_own(after.own, found, removed, fresh)
                 if not (shown or identical(referents(node), refs)):
-                    after.unsure = True
-            if after.unsure:
-                self.doubt(node)
+                    self.doubt(node)
             if until is not None and perf_counter_ns() >= until:
                 complete = False
                 break
@@ -326,8 +322,6 @@ class Graph(Nodes):
             block.replace(i, refs, after)
             self._dirty.add(block)
             self._relink(own, info, before, after, parent, removed)
-            if after.unsure:
-                self.doubt(own)
         return bool(refs)
 
     def _absorb_probes(self, keys: list[int], found: list[Difference], removed: list[Any]) -> None:

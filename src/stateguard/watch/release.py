@@ -70,8 +70,7 @@ class Release:
                 node = self._leaving.popleft()
                 key = id(node)
                 if graph._extra.get(key) != -1:
-                    if node in graph:  # referred to again, perhaps only by what it leads to
-                        self._doubtful[key] = node
+                    self._doubtful[key] = node  # it is referred to again, perhaps only by what it leads to
                     continue
                 del graph._extra[key]
                 self._doubtful.pop(key, None)

@@ -144,8 +144,7 @@ class Walk:
         try:
             refs, content = read_with(info, obj, refs)
         except Unsettled:
-            content = Content([])
-            content.unknown, content.unsure = True, kind is not Kind.GENERATOR  # one that runs changes anyway
+            refs, content = [], Content([])  # seen as changed at the next check, and read then
         edges = graph.edges.of(obj, info, content, parent)
         first = next(edges, None)
         if type(obj) is ContextVar:
@@ -153,8 +152,6 @@ class Walk:
         elif first is None and kind in STATIC:
             return
         graph._place(obj, info, _label(obj, info) or parent, refs, content, cold)
-        if content.unsure:
-            graph.doubt(obj)
         if first is not None:
             inside = ATTRIBUTES_INSIDE and content.own is not None  # and is met first
             self.add(obj, chain((first,), edges), cold, refs if inside else None)
