@@ -109,12 +109,10 @@ class Judge:
         change = seen.change
         # Alone, though perhaps not proven: only what it brought can tell how bad the change is.
         data = candidates[0].data if len(candidates) == 1 and not among else None
-        severity, reason = self._rater.rate(seen, data, len(candidates))
+        count = max(len(candidates), among)
+        severity, reason = self._rater.rate(seen, data, count)
         confidence: Confidence = "exact" if sole is not None else "suspected"
-        suspects: tuple[RequestInfo, ...] = ()
-        count = 0
-        if sole is None:
-            suspects, count = _listed(candidates), max(len(candidates), among)
+        suspects = _listed(candidates) if sole is None else ()
         path, before, after = seen.path, change.before, change.after
         if self._watcher.shows_values:
             secrets = frozenset[str]().union(*(one.data.credentials() for one in candidates if one.data))
@@ -129,7 +127,7 @@ class Judge:
             request=sole.info if sole is not None else None,
             confidence=confidence,
             suspects=suspects,
-            suspect_count=count,
+            suspect_count=count if sole is None else 0,
             suspect_count_exact=not among,
             location=location,
             before=before,
