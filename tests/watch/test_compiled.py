@@ -27,7 +27,6 @@ except ImportError:
 SAME_REFERENTS = [compare._same_referents, *([compiled.same_referents] if compiled else [])]
 SAME_KEYS = [compare._same_keys, *([compiled.same_keys] if compiled else [])]
 SAME_ITEMS = [compare._same_items, *([compiled.same_items] if compiled else [])]
-BEGINS_WITH = [compare._begins_with, *([compiled.begins_with] if compiled else [])]
 
 
 class Hostile:
@@ -290,32 +289,6 @@ def test_items_beyond_all_bounds(same):
             same(items, items, start, count)
 
 
-@pytest.mark.parametrize("begins_with", BEGINS_WITH)
-def test_what_a_dictionary_begins_with(begins_with):
-    keys, values = [f"key {i}" for i in range(100)], [object() for _ in range(100)]
-    node = dict(zip(keys, values, strict=True))
-    assert begins_with(node, [], [])
-    assert begins_with({}, [], [])
-    assert not begins_with({}, keys[:1], values[:1])
-    for n in (1, 50, 100):
-        assert begins_with(node, keys[:n], values[:n])
-        assert not begins_with(node, keys[:n], values[: n - 1])
-        assert not begins_with(node, keys[: n - 1], values[:n])
-        assert not begins_with(node, keys[:n], [*values[: n - 1], object()])
-        assert not begins_with(node, [*keys[: n - 1], "other"], values[:n])
-    assert not begins_with(node, [*keys, "more"], [*values, None])
-    del node[keys[7]]
-    assert begins_with(node, keys[:7], values[:7])
-    assert not begins_with(node, keys[:8], values[:8])
-    node[keys[7]] = values[7]
-    assert begins_with(node, [*keys[:7], *keys[8:], keys[7]], [*values[:7], *values[8:], values[7]])
-    hostile = [Hostile() for _ in range(3)]
-    node = {id(one): one for one in hostile}
-    numbers = list(node)
-    Hostile.armed = True
-    assert begins_with(node, numbers, hostile)
-
-
 WRONG = [
     ("same_referents", ()),
     ("same_referents", ((),)),
@@ -337,13 +310,6 @@ WRONG = [
     ("same_items", ([], [], 0.0, 1)),
     ("same_items", ([], [], Hostile(), 0)),
     ("same_items", ([], [], 0, 0, 0)),
-    ("begins_with", ()),
-    ("begins_with", ({}, [])),
-    ("begins_with", ([], [], [])),
-    ("begins_with", ({}, (), [])),
-    ("begins_with", ({}, [], ())),
-    ("begins_with", ({}, [], [], [])),
-    ("begins_with", (Hostile(), [], [])),
 ]
 
 

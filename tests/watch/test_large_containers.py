@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import sys
 import threading
 import time
@@ -288,54 +287,6 @@ def test_growth_is_told_as_a_full_look_tells_it(state, kind):
         theirs.after,
     )
     assert (ours.before_hash, ours.after_hash) == (theirs.before_hash, theirs.after_hash)
-
-
-def described(found):
-    return [
-        (seen.path, seen.change.kind, seen.change.before, seen.change.after)
-        + (seen.change.before_hash, seen.change.after_hash)
-        for seen in found
-    ]
-
-
-STEPS = {
-    "list": [
-        lambda grown, i: grown.append([i]),
-        lambda grown, i: grown.extend([i] for _ in range(30)),
-        lambda grown, i: grown.__setitem__(i, "other"),
-        lambda grown, i: (grown.append(i), grown.__setitem__(100 + i, "other")),
-        lambda grown, i: (grown.pop(), grown.append(i), grown.append(i)),
-        lambda grown, i: grown.pop(i),
-        lambda grown, i: (grown.insert(0, i), grown.append(i)),
-        lambda grown, i: grown[-1].append(i) if type(grown[-1]) is list else grown.append([]),
-    ],
-    "dict": [
-        lambda grown, i: grown.__setitem__(f"new{i}", [i]),
-        lambda grown, i: grown.update({f"more{i}.{n}": [n] for n in range(30)}),
-        lambda grown, i: grown.__setitem__(f"k{i}", "other"),
-        lambda grown, i: (grown.__setitem__(f"both{i}", i), grown.__setitem__(f"k{100 + i}", "other")),
-        lambda grown, i: (grown.popitem(), grown.update({f"a{i}": i, f"b{i}": i})),
-        lambda grown, i: grown.pop(f"k{200 + i}", None),
-        lambda grown, i: (grown.pop(f"k{300 + i}"), grown.__setitem__(f"k{300 + i}", i)),
-        lambda grown, i: grown.__setitem__(("no", "string", i), [i]),
-    ],
-}
-
-
-@pytest.mark.parametrize("size", [N, HUGE])
-@pytest.mark.parametrize("kind", GROWN)
-def test_all_of_it_is_told_alike_whether_looks_have_a_limit_or_not(state, kind, size):
-    make, _ = GROWN[kind]
-    whole = make()
-    state.grown = grown = whole[:size] if kind == "list" else dict(list(whole.items())[:size])
-    limited, other = watch_by_the_end(), watch()
-    r = random.Random(size)
-    for i in range(60):
-        r.choice(STEPS[kind])(grown, i)
-        assert described(limited.check()) == described(other.check())
-        settle(limited)
-    assert described(limited.check()) == described(other.check()) == []
-    assert len(limited.graph) == len(other.graph)
 
 
 ELSEWHERE = {

@@ -172,33 +172,7 @@ same_run(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
     return compare_runs(args[0], i, args[2], j, count);
 }
 
-PyDoc_STRVAR(begins_with_doc,
-"begins_with(node, keys, values, /)\n--\n\n"
-"Whether the first entries of the dictionary `node` are these very `keys` with these very `values`, as many of each.");
-
-static PyObject *
-begins_with(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
-{
-    if (n != 3 || !PyDict_Check(args[0]) || !PyList_Check(args[1]) || !PyList_Check(args[2])) {
-        PyErr_SetString(PyExc_TypeError, "begins_with() takes a dictionary, and two lists");
-        return NULL;
-    }
-    PyObject *key, *value;
-    Py_ssize_t at = 0, count = PyList_GET_SIZE(args[1]);
-    if (count != PyList_GET_SIZE(args[2])) {
-        Py_RETURN_FALSE;
-    }
-    for (Py_ssize_t i = 0; i < count; i++) {
-        if (!PyDict_Next(args[0], &at, &key, &value) || key != PyList_GET_ITEM(args[1], i) ||
-            value != PyList_GET_ITEM(args[2], i)) {
-            Py_RETURN_FALSE;
-        }
-    }
-    Py_RETURN_TRUE;
-}
-
 static PyMethodDef methods[] = {
-    {"begins_with", (PyCFunction)(void (*)(void))begins_with, METH_FASTCALL, begins_with_doc},
     {"same_referents", (PyCFunction)(void (*)(void))same_referents, METH_FASTCALL, same_referents_doc},
     {"same_keys", (PyCFunction)(void (*)(void))same_keys, METH_FASTCALL, same_keys_doc},
     {"same_items", (PyCFunction)(void (*)(void))same_items, METH_FASTCALL, same_items_doc},

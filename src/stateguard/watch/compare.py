@@ -102,15 +102,6 @@ def _same_items(node: list[Any], before: list[Any], start: int, count: int) -> b
     return not count or (len(now) == count <= len(before) - start and same_run(now, 0, before, start, count))
 
 
-def _begins_with(node: dict[Any, Any], keys: list[Any], values: list[Any]) -> bool:
-    n = len(keys)
-    try:
-        now = list(islice(dict.__iter__(node), n)), list(islice(dict.values(node), n))
-    except RuntimeError:  # another thread is changing it
-        return False
-    return len(values) == n and identical(now[0], keys) and identical(now[1], values)
-
-
 COMPILED = _fast is not None
 """Whether what follows is compiled: then dictionaries of any class may be given to :data:`same_keys`."""
 
@@ -128,11 +119,6 @@ same_items: Callable[[list[Any], list[Any], int, int], bool] = (
     _fast.same_items if _fast is not None else _same_items
 )
 """Whether ``count`` items of ``node``, from ``start`` on, are those of ``before``. Neither is negative."""
-
-begins_with: Callable[[dict[Any, Any], list[Any], list[Any]], bool] = (
-    _fast.begins_with if _fast is not None else _begins_with
-)
-"""Whether ``node`` begins with these very ``keys`` and these very ``values``, as many of each."""
 
 
 def common_prefix(a: list[Any], b: list[Any]) -> int:

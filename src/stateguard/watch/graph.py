@@ -14,7 +14,7 @@ from stateguard.watch.compare import identical
 from stateguard.watch.content import Content, Unsettled, differing, fingerprint, read, read_with, referents
 from stateguard.watch.edges import Anchor
 from stateguard.watch.kinds import Kind, TypeInfo, TypeTable
-from stateguard.watch.large import Growth, Large
+from stateguard.watch.large import Large
 from stateguard.watch.nodes import Nodes
 from stateguard.watch.release import Release
 from stateguard.watch.rotation import Rotation
@@ -86,8 +86,7 @@ class Graph(Nodes):
         found: list[Difference] = []
         removed: list[Any] = []
         for block in [block for block in self.hot if not block.clean()]:
-            if not self._has_grown(block, found, removed):
-                self._absorb(block, found, removed)
+            self._absorb(block, found, removed)
         for block in [block for block in self.blocks if not block.clean(keys)]:
             self._absorb(block, found, removed, fresh=True)
         for block in [block for block in self.spaces if not block.clean(keys=False)]:
@@ -170,30 +169,18 @@ class Graph(Nodes):
         if not (type(block) is Large and self.is_glanced_at(block)):
             return block.clean()
         growth = block.grown()
-        return growth is not None and self._take_in(block, growth, found, removed)
-
-    def _take_in(self, block: Large, growth: Growth, found: list[Difference], removed: list[Any]) -> bool:
-        """What has come to the end of a block; whether it can be left at that."""
-        if not growth.values:
-            return True
-        if self._any_tender(growth.values):
-            return False
-        node, info, parent = block.nodes[0], block.infos[0], block.parents[0]
-        if not (self.walk and self.walk.is_open(node)):
-            before, after = block.extend(growth)
-            found.append(Difference(node, info, before, after, fresh=block not in self.hot))
-            self._relink(node, info, before, after, parent, removed)
-            if self.blocks.pop(block, self) is not self:
-                self.hot[block] = None
-                self._cool()
-        return True
-
-    def _has_grown(self, block: Block, found: list[Difference], removed: list[Any]) -> bool:
-        """Whether nothing has happened to a block but that something has come to its end: it is taken in."""
-        if type(block) is not Large or self.portion is None:
-            return False
-        growth = block.grown(whole=True)
-        return growth is not None and bool(growth.values) and self._take_in(block, growth, found, removed)
+        if growth is not None and growth.values:
+            if self._any_tender(growth.values):
+                return False
+            node, info, parent = block.nodes[0], block.infos[0], block.parents[0]
+            if not (self.walk and self.walk.is_open(node)):
+                before, after = block.extend(growth)
+                found.append(Difference(node, info, before, after, fresh=block not in self.hot))
+                self._relink(node, info, before, after, parent, removed)
+                if self.blocks.pop(block, self) is not self:
+                    self.hot[block] = None
+                    self._cool()
+        return growth is not None
 
     def _go_on(self, block: Block, until: int, found: list[Difference], removed: list[Any]) -> bool | None:
         """Whether a block is as it was; ``None`` if there has not been time for all of it."""

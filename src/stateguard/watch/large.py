@@ -13,7 +13,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.block import Block
-from stateguard.watch.compare import begins_with, same_items, same_referents
+from stateguard.watch.compare import same_items, same_referents
 from stateguard.watch.content import Content, referents
 from stateguard.watch.kinds import Kind, TypeInfo
 
@@ -105,11 +105,8 @@ class Large(Block):
 
     # -- at a glance -----------------------------------------------------------------------------
 
-    def grown(self, whole: bool = False) -> Growth | None:
-        """What has come to the end; ``None`` if that is not all, as far as the end and the length show.
-
-        With ``whole``, as far as all of it shows.
-        """
+    def grown(self) -> Growth | None:
+        """What has come to the end; ``None`` if that is not all, as far as the end and the length show."""
         node, n = self.nodes[0], len(self.refs)
         if not n or not self.ordered:
             return None
@@ -117,7 +114,7 @@ class Large(Block):
             end = list.__getitem__(node, slice(n - 1, n + MOST))
             if not end or end[0] is not self.refs[-1] or len(end) > MOST:
                 return None
-            return Growth(end[1:], []) if not whole or same_items(node, self.refs, 0, n) else None
+            return Growth(end[1:], [])
         more = dict.__len__(node) - n
         if not 0 <= more < MOST:
             return None
@@ -129,8 +126,6 @@ class Large(Block):
         if dict.__len__(node) - n != more or not len(keys) == len(values) == more + 1:
             return None
         if keys[-1] is not self._keys[-1] or values[-1] is not self.refs[-1]:
-            return None
-        if whole and not begins_with(node, self._keys, self.refs):
             return None
         return Growth(values[-2::-1] if more else [], keys[-2::-1] if more else [])
 
