@@ -104,8 +104,7 @@ class Rater:
     def rate(self, seen: Seen, data: RequestData | None, requests: int = 1) -> Rating:
         """The severity of a change made by a request that brought ``data``, and the reason in words.
 
-        ``requests``: how many have run since the last look, or about how many if more have than are
-        remembered; the change may be the sum of what each has made.
+        ``requests``: how many have run since the last look; the change may be the sum of what each has made.
         """
         change = seen.change
         if change.kind == "reordered":
@@ -193,7 +192,7 @@ class Rater:
         stands for something live, or lies under a key that a program has made.
         """
         change, difference = seen.change, seen.difference
-        if difference is None or change.kind not in ("cleared", "replaced", "added", "removed"):
+        if difference is None or change.kind not in ("cleared", "replaced"):
             return False
         if change.entry:  # the identity of a thread, a file descriptor: used anew as soon as it is free
             old, new = change.old, change.new

@@ -109,10 +109,12 @@ class Judge:
         change = seen.change
         # Alone, though perhaps not proven: only what it brought can tell how bad the change is.
         data = candidates[0].data if len(candidates) == 1 and not among else None
-        count = max(len(candidates), among)
-        severity, reason = self._rater.rate(seen, data, count)
+        severity, reason = self._rater.rate(seen, data, len(candidates))
         confidence: Confidence = "exact" if sole is not None else "suspected"
-        suspects = _listed(candidates) if sole is None else ()
+        suspects: tuple[RequestInfo, ...] = ()
+        count = 0
+        if sole is None:
+            suspects, count = _listed(candidates), max(len(candidates), among)
         path, before, after = seen.path, change.before, change.after
         if self._watcher.shows_values:
             secrets = frozenset[str]().union(*(one.data.credentials() for one in candidates if one.data))
@@ -127,7 +129,7 @@ class Judge:
             request=sole.info if sole is not None else None,
             confidence=confidence,
             suspects=suspects,
-            suspect_count=count if sole is None else 0,
+            suspect_count=count,
             suspect_count_exact=not among,
             location=location,
             before=before,

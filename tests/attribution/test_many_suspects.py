@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
-import itertools
 import json
 import sys
 import types
-import uuid
 
 import pytest
 
@@ -187,34 +185,6 @@ def test_those_in_flight_are_counted_as_well(guard, state):
     [leak] = guard.leaks
     assert (leak.suspect_count, leak.suspect_count_exact, leak.suspects_cut) == (2 * held, True, True)
     assert f"one of {2 * held} requests whose code was running then; {LISTED} of" in render_leak(leak)
-
-
-@pytest.mark.parametrize("requests", [2 * LISTED + 50, LISTED - 1])
-@pytest.mark.parametrize(
-    ("key", "each", "severity"),
-    [
-        (lambda n: uuid.UUID(int=n).hex, 1, "low"),
-        (lambda n: f"name {n}", 1, "high"),  # not made by a program: somebody's data
-        (lambda n: uuid.UUID(int=n).hex, 2, "high"),  # more than one of each
-    ],
-)
-def test_a_registry_that_has_gained_an_entry_of_each(guard, state, requests, key, each, severity):
-    state.OPEN = {}
-    numbers = itertools.count()
-    guard.engine.start()
-
-    def work(path):
-        for _ in range(each):
-            state.OPEN[key(next(numbers))] = [path]
-        if path == f"/{requests - 1}":
-            guard.engine.pace.next_look = 0
-
-    for call in by_asgi(guard, work):
-        for n in range(requests):
-            call(f"/{n}")
-    [leak] = guard.leaks
-    assert (leak.root, leak.suspect_count) == (f"{MODULE}.OPEN", requests)
-    assert leak.severity == severity, leak.reason
 
 
 @pytest.mark.parametrize("held", [LISTED + 150, LISTED - 1])
