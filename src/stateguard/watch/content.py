@@ -1,9 +1,8 @@
 """Read what a node holds, without running application code and without tearing under concurrent writers.
 
 Every read is one call of a C method of the builtin type (never of a subclass), so that no bytecode runs in
-between. A finalizer or, on a free-threaded build, another thread can still get in; and what a node refers to
-is another call, before which any thread may have had its turn. Then the read is repeated, and gives up with
-:class:`Unsettled`, which the caller treats as "look again next time".
+between. A finalizer or, on a free-threaded build, another thread can still get in: then the read is
+repeated, and gives up with :class:`Unsettled`, which the caller treats as "look again next time".
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from array import array
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from stateguard.parallel import PARALLEL
 from stateguard.watch.compare import between, identical
 from stateguard.watch.kinds import Kind, is_a, namespace, qualname
 
@@ -41,18 +41,6 @@ _SAMPLE = 4096
 _FIRST, _SECOND = object(), object()
 LISTS_BACKWARDS = referents([_FIRST, _SECOND])[0] is _SECOND
 """Whether a list names its elements from the last to the first, as CPython's does."""
-_KEYS_AT = next(i for i, ref in enumerate(referents({_FIRST: _SECOND})) if ref is _FIRST)
-"""Where a dictionary that refers to its keys names the first: CPython's does so after its value."""
-
-
-class _Probe:
-    """An instance that has an attribute."""
-
-
-_probe = _Probe()
-_probe.__dict__["first"] = _FIRST
-ATTRIBUTES_INSIDE = not any(ref is _FIRST for ref in referents(_probe.__dict__))
-"""Whether attributes lie inside an instance: its references show them, those of its dictionary do not."""
 
 
 def in_order(refs: list[Any]) -> list[Any]:
@@ -182,20 +170,6 @@ def _mapping(info: TypeInfo, obj: Any, refs: list[Any]) -> Content:
     return Content(values, keys)
 
 
-def _in_pairs(obj: Any, refs: list[Any]) -> Content | None:
-    """The entries of a dictionary as its references show them; ``None`` where they do not show its keys now.
-
-    One with nothing but strings for keys does not refer to them.
-    """
-    if not refs or len(refs) != 2 * dict.__len__(obj):
-        return None
-    keys = refs[_KEYS_AT::2]
-    try:
-        return Content(refs[1 - _KEYS_AT :: 2], keys) if identical(keys, list(dict.__iter__(obj))) else None
-    except RuntimeError:
-        return None
-
-
 def _cached(obj: Any, refs: list[Any]) -> list[Any]:
     """What an ``lru_cache`` wrapper, or the table inside it, leads to: results, the table, the function."""
     found = []
@@ -315,8 +289,7 @@ def _read(info: TypeInfo, obj: Any, refs: list[Any]) -> Content:
     elif kind is Kind.FUNCTION:
         content = Content(_function_parts(obj))
     elif kind is Kind.BUFFER:
-        before = fingerprint(obj)  # first: elements of another instant are then read again
-        content = Content(_elements(obj), fingerprint=before)
+        content = Content(_elements(obj), fingerprint=fingerprint(obj))
     elif kind is Kind.TICKER:
         content = Content([], fingerprint=fingerprint(obj))
     elif kind is Kind.INSTANCE or kind is Kind.LOCAL:
@@ -347,19 +320,12 @@ def read(info: TypeInfo, obj: Any, refs: list[Any]) -> Content:
     return settled(lambda: _read(info, obj, refs))
 
 
-def read_with(info: TypeInfo, obj: Any, refs: list[Any]) -> tuple[list[Any], Content]:
-    """What ``obj`` refers to, and what it holds, both of one instant; ``refs`` is what it referred to.
+def _read_with(info: TypeInfo, obj: Any, refs: list[Any]) -> tuple[list[Any], Content]:
+    return refs, read(info, obj, refs)
 
-    References are what later looks compare, so that content which is of another instant would never be put
-    right. A thread that takes its turn between the two readings, or runs beside this one, is told by the
-    references afterwards; so is a dictionary that an instance has got only by being asked for it. Raises
-    :class:`Unsettled`.
-    """
-    pairs = info.kind is Kind.DICT and info.exact
+
+def _read_together(info: TypeInfo, obj: Any, refs: list[Any]) -> tuple[list[Any], Content]:
     for _ in range(RETRIES):
-        shown = _in_pairs(obj, refs) if pairs else None
-        if shown is not None:
-            return refs, shown
         content = read(info, obj, refs)
         if content.plain:
             return refs, content  # whose values they are
@@ -368,3 +334,13 @@ def read_with(info: TypeInfo, obj: Any, refs: list[Any]) -> tuple[list[Any], Con
             return refs, content
         refs = now
     raise Unsettled
+
+
+read_with: Callable[[TypeInfo, Any, list[Any]], tuple[list[Any], Content]] = (
+    _read_together if PARALLEL else _read_with
+)
+"""What ``obj`` refers to, and what it holds, both of one instant; ``refs`` is what it has just referred to.
+
+References are what later looks compare, so that content which is of another instant would never be put right.
+A thread that runs beside this one gets in between all the time. Raises :class:`Unsettled`.
+"""

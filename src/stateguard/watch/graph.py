@@ -245,9 +245,7 @@ class Graph(Nodes):
                 self._dirty.add(block)
             self._relink(node, info, before, after, parent, removed)
             if after.own is not None and after.own is before.own:
-                shown = self._absorb_own(after.own, found, removed, fresh)
-                if not (shown or identical(referents(node), refs)):
-                    self.doubt(node)
+                self._absorb_own(after.own, found, removed, fresh)
             if until is not None and perf_counter_ns() >= until:
                 complete = False
                 break
@@ -278,38 +276,26 @@ class Graph(Nodes):
             for group in [group for group, kept in self._open.items() if kept is block]:
                 del self._open[group]
 
-    def doubt(self, node: Any) -> None:
-        """Read an instance again at the next look, whatever it refers to by then."""
-        block = self._index.get(id(node))
-        if block is not None:
-            i = block.position(node)
-            block.replace(i, [], block.content(i))
-            self._dirty.add(block)
-
     def _absorb_own(
         self, own: dict[str, Any], found: list[Difference], removed: list[Any], fresh: bool
-    ) -> bool:
-        """Attributes that lie inside the instance (CPython 3.13), where its own references show them.
-
-        Whether later looks compare what has been read here. Only the instance's references may do so: they
-        are to be those of the same instant.
-        """
+    ) -> None:
+        """Attributes that lie inside the instance (CPython 3.13), where its own references show them."""
         block = self._index.get(id(own))
         if block is None:
-            return True
+            return
         i = block.position(own)
         info, parent, before = block.infos[i], block.parents[i], block.content(i)
         refs = referents(own)
         try:
             refs, after = read_with(info, own, refs)
         except Unsettled:
-            return False
-        if not (identical(before.values, after.values) and identical(before.keys or [], after.keys or [])):
-            found.append(Difference(own, info, before, after, fresh))
-            block.replace(i, refs, after)
-            self._dirty.add(block)
-            self._relink(own, info, before, after, parent, removed)
-        return bool(refs)
+            return
+        if identical(before.values, after.values) and identical(before.keys or [], after.keys or []):
+            return
+        found.append(Difference(own, info, before, after, fresh))
+        block.replace(i, refs, after)
+        self._dirty.add(block)
+        self._relink(own, info, before, after, parent, removed)
 
     def _absorb_probes(self, keys: list[int], found: list[Difference], removed: list[Any]) -> None:
         for key, there in list(self.probes.alive(keys)):

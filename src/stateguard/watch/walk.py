@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.block import LARGE, Block
 from stateguard.watch.compare import identical
-from stateguard.watch.content import ATTRIBUTES_INSIDE, Content, Unsettled, read_with, referents
+from stateguard.watch.content import Content, Unsettled, read_with, referents
 from stateguard.watch.edges import Anchor
 from stateguard.watch.kinds import STATIC, Kind, TypeInfo, module_of, qualname
 
@@ -32,20 +32,12 @@ STRIDE = 64
 class _Open:
     """A parent and those of its children that are still to be met."""
 
-    __slots__ = ("children", "cold", "parent", "refs")
+    __slots__ = ("children", "cold", "parent")
 
-    def __init__(
-        self,
-        parent: Any,
-        children: Iterator[tuple[Any, TypeInfo]],
-        cold: bool,
-        refs: list[Any] | None,
-    ) -> None:
+    def __init__(self, parent: Any, children: Iterator[tuple[Any, TypeInfo]], cold: bool) -> None:
         self.parent = parent
         self.children = children
         self.cold = cold
-        self.refs = refs
-        """What an instance referred to, until its attributes have been met: only this shows them."""
 
 
 class Walk:
@@ -77,15 +69,9 @@ class Walk:
         left, entry.children = entry.children, iter(())
         return Counter(id(child) for child, _ in left)
 
-    def add(
-        self,
-        parent: Any,
-        children: Iterable[tuple[Any, TypeInfo]],
-        cold: bool = False,
-        refs: list[Any] | None = None,
-    ) -> None:
+    def add(self, parent: Any, children: Iterable[tuple[Any, TypeInfo]], cold: bool = False) -> None:
         """Meet these children of ``parent`` when their turn comes; it is not compared until then."""
-        entry = _Open(parent, iter(children), cold, refs)
+        entry = _Open(parent, iter(children), cold)
         self._todo.append(entry)
         self._open[id(parent)] = entry
 
@@ -101,10 +87,6 @@ class Walk:
             for obj, info in islice(entry.children, STRIDE):
                 met += 1
                 self.meet(obj, entry.parent, info, entry.cold)
-            if entry.refs is not None:
-                if not identical(referents(entry.parent), entry.refs):
-                    graph.doubt(entry.parent)
-                entry.refs = None
             if met < STRIDE:
                 todo.popleft()
                 if self._open.get(id(entry.parent)) is entry:
@@ -144,7 +126,7 @@ class Walk:
         try:
             refs, content = read_with(info, obj, refs)
         except Unsettled:
-            refs, content = [], Content([])  # seen as changed at the next check, and read then
+            content = Content([])  # seen as changed at the next check, and read then
         edges = graph.edges.of(obj, info, content, parent)
         first = next(edges, None)
         if type(obj) is ContextVar:
@@ -153,8 +135,7 @@ class Walk:
             return
         graph._place(obj, info, _label(obj, info) or parent, refs, content, cold)
         if first is not None:
-            inside = ATTRIBUTES_INSIDE and content.own is not None  # and is met first
-            self.add(obj, chain((first,), edges), cold, refs if inside else None)
+            self.add(obj, chain((first,), edges), cold)
 
     def _home_of(self, parent: Any, cold: bool) -> Block | None:
         graph = self._get()
