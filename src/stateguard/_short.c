@@ -138,14 +138,14 @@ cell_of(PyObject *object, PyObject *name)
     return cell;
 }
 
+/* Whether it is the interpreter's own function, not what somebody has put in its place. */
 static int
 is_perf_counter(PyObject *clock)
 {
     PyObject *module = PyImport_ImportModule("time");
-    PyObject *usual = module == NULL ? NULL : PyObject_GetAttrString(module, "perf_counter_ns");
-    int same = usual == clock && PyCFunction_CheckExact(clock);
+    int same = module != NULL && PyCFunction_CheckExact(clock) && PyCFunction_GET_SELF(clock) == module &&
+               strcmp(((PyCFunctionObject *)clock)->m_ml->ml_name, "perf_counter_ns") == 0;
     PyErr_Clear();
-    Py_XDECREF(usual);
     Py_XDECREF(module);
     return same;
 }
@@ -409,8 +409,14 @@ is_early(Way *way)
     int early = 0;
 #if PY_VERSION_HEX >= 0x030D0000
     PyTime_t read;
-    if (way->usual_clock && PyTime_PerfCounterRaw(&read) == 0) { /* what it reads, without calling it */
-        return read < number(READ(way, pace, next_look));
+    if (way->usual_clock && PyTime_PerfCounterRaw(&read) == 0) { /* what it says, without calling it */
+        PyObject *next = READ(way, pace, next_look);
+        if (next != NULL && PyLong_CheckExact(next)) {
+            return read < number(next);
+        }
+        PyErr_Clear();
+        Py_XDECREF(next);
+        return 0;
     }
 #endif
     PyObject *now = PyObject_CallNoArgs(way->clock);

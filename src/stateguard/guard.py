@@ -21,7 +21,7 @@ from stateguard.errors import ConfigError, SharedStateMutated
 from stateguard.leak import RequestInfo
 from stateguard.rating import Rater
 from stateguard.request_data import RequestData
-from stateguard.scope import Scope, current_scope, prepare, usual_session
+from stateguard.scope import Scope, current_scope, prepare
 from stateguard.tally import figures_of
 from stateguard.verdict import Judge
 from stateguard.watch.watcher import Watcher
@@ -75,8 +75,10 @@ class Guard:
     def __init__(self, **options: Unpack[Options]) -> None:
         with allowed_to_block():
             self.config: Config = load_config(options)
+            if self.config.session_factory is None:  # imported with the guard that needs it
+                from stateguard.agent_session import AgentSession
         self.mode = self.config.mode
-        self.session_factory: Callable[[], Any] = self.config.session_factory or usual_session()
+        self.session_factory: Callable[[], Any] = self.config.session_factory or AgentSession
         """Makes the session of each request."""
         self._carrier = self.config.scope
         self._ids = count(1)

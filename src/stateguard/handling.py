@@ -19,7 +19,7 @@ def handling() -> int:
     for _ in range(5):
         started = perf_counter_ns()
         for _ in range(10):
-            scope = open_scope(session_factory=dict)
+            scope = open_scope()
             scope.leave(scope.enter())
             scope.close()
         took = perf_counter_ns() - started

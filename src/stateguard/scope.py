@@ -272,14 +272,16 @@ def open_scope(
     parent = current_scope()
     if carrier != "contextvar":
         prepare(carrier)
-    return Scope(request, session_factory or usual_session(), carrier, parent)
+    factory = agent_session if session_factory is None else session_factory
+    return Scope(request, factory, carrier, parent)
 
 
-def usual_session() -> type[AgentSession]:
-    """The default kind of session. Imported when it is asked for: who has another kind never needs it."""
+def agent_session() -> AgentSession:
+    """A session of the default kind."""
+    # Imported when one is made: who has another kind, or asks for none, never needs it.
     from stateguard.agent_session import AgentSession
 
-    return AgentSession
+    return AgentSession()
 
 
 def leave(token: VarToken[Entry | None], scope: Scope) -> None:

@@ -59,6 +59,15 @@ def test_the_form_of_a_credential_is_known(text: str) -> None:
     assert "<redacted>" in leak.after
 
 
+@pytest.mark.parametrize("text", FORMS)
+@pytest.mark.parametrize("encode", [str, str.encode], ids=["str", "bytes"])
+def test_a_key_of_that_form_is_shown_by_its_hash(text: str, encode: Any) -> None:
+    (leak,) = _leaks(lambda: state.DICT.__setitem__(encode(text), "ann"))
+    assert text not in json.dumps(leak.to_dict())
+    assert leak.path.startswith("tests.alarm.restorable.DICT[<")
+    assert "ann" in leak.after
+
+
 @pytest.mark.parametrize(
     "text", ["hello there", "skiing-in-the-alps-is-fun", "https://example.org/a:b", "tokens"]
 )

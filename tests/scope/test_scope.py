@@ -325,3 +325,12 @@ def test_a_closed_scope_refuses_a_session():
 def test_the_request_is_named_in_the_representation():
     scope = open_scope(RequestInfo("r-1", "http", "GET", "/chat"))
     assert "r-1" in repr(scope)
+
+
+def test_a_factory_that_is_false_is_a_factory():
+    class Odd(dict):
+        def __call__(self):
+            return "its session"
+
+    with open_scope(session_factory=Odd()):
+        assert session(str) == "its session"

@@ -9,6 +9,7 @@ import numpy
 import pytest
 
 from stateguard import Guard
+from stateguard.watch.watcher import Watcher
 
 MODULE = "tests.watch.hard_state"
 
@@ -155,3 +156,24 @@ def test_an_array_in_a_table_that_has_changed_before_may_be_resized(state):
         ]
     finally:
         guard.close()
+
+
+def test_an_object_of_another_class_is_still_looked_at(state):
+    class Before:
+        __module__ = MODULE
+
+    class After:
+        __module__ = MODULE
+
+    state.thing = thing = Before()
+    thing.name, thing.items = "a", [1]
+    watcher = Watcher([MODULE], process=False)
+    watcher.start()
+    thing.__class__ = After
+    (seen,) = watcher.check()
+    assert seen.path.endswith(".thing.__class__")
+    thing.name = "b"
+    assert [one.path for one in watcher.check()] == [f"{MODULE}.thing.name"]
+    thing.items.append(2)
+    assert [one.path for one in watcher.check()] == [f"{MODULE}.thing.items"]
+    assert watcher.check() == []

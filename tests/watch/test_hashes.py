@@ -45,7 +45,7 @@ def test_nor_where_not_all_of_it_goes_in(size: int) -> None:
         assert made.digest_parts("list", values, known=known) == made.digest_parts("list", values)
 
 
-@pytest.mark.parametrize("size", [3, ITEMS, ITEMS + 1, HUGE, HUGE + 1, 4 * HUGE])
+@pytest.mark.parametrize("size", [3, ITEMS, ITEMS + 1, HUGE, HUGE + 1])
 def test_a_hash_looks_at_both_ends_and_at_the_length(size: int) -> None:
     made = digester()
     values = [f"item {i}" for i in range(size)]
@@ -60,7 +60,7 @@ def test_a_hash_looks_at_both_ends_and_at_the_length(size: int) -> None:
         assert made.digest_parts("list", ends, gap=size - 2 * half) == told
 
 
-@pytest.mark.parametrize("there", [0, 1, 100, 3 * HUGE])
+@pytest.mark.parametrize("there", [0, 1, 100, HUGE + 1])
 def test_many_new_entries_are_told_of_as_one_change(there: int) -> None:
     module = types.ModuleType(MODULE)
     state: dict[Any, Any] = {f"key {i}": i for i in range(there)}

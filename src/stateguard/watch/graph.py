@@ -219,6 +219,9 @@ class Graph(Nodes):
             node, info = block.nodes[i], block.infos[i]
             if self.walk and self.walk.is_open(node):
                 continue  # seen as changed when its children have been met
+            was = info
+            if type(node) is not info.cls:  # ``obj.__class__ = Other``
+                block.infos[i] = info = self.table.expanded(type(node))
             try:
                 # Where stand-ins are compared, whoever keeps the references puts them in.
                 refs, after = read_with(info, node, now if block.soften is None else referents(node))
@@ -228,9 +231,7 @@ class Graph(Nodes):
             if self.walk and before.own is not None and self.walk.is_open(before.own):
                 continue
             parent = block.parents[i]
-            found.append(Difference(node, info, before, after, fresh))
-            if type(node) is not info.cls:  # ``obj.__class__ = Other``
-                block.infos[i] = info = self.table.expanded(type(node))
+            found.append(Difference(node, was, before, after, fresh))
             if (
                 fresh
                 or (block.soften is None and self._gains_tender(refs, before, after))

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from stateguard.credentials import looks_like_credential
 from stateguard.watch.content import cache_table, class_dict
 from stateguard.watch.edges import HIDDEN, Anchor
 from stateguard.watch.graph import Graph
@@ -124,11 +125,11 @@ class Paths:
     def key(self, key: Any, depth: int = 4) -> str:
         """A mapping's key as it may be shown."""
         if type(key) is str:
-            if self._show or _is_name(key):
+            if not looks_like_credential(key) if self._show else _is_name(key):
                 return repr(key[:60])
         elif type(key) is bytes:
             text = key.decode("latin-1")
-            if self._show or _is_name(text):
+            if not looks_like_credential(key) if self._show else _is_name(text):
                 return repr(text[:60])
         elif (
             key is None or type(key) is bool or type(key) is float or (type(key) is int and abs(key) < 10**6)

@@ -70,7 +70,8 @@ class Release:
                 node = self._leaving.popleft()
                 key = id(node)
                 if graph._extra.get(key) != -1:
-                    self._doubtful[key] = node  # it is referred to again, perhaps only by what it leads to
+                    if node in graph:  # referred to again, perhaps only by what it leads to
+                        self._doubtful[key] = node
                     continue
                 del graph._extra[key]
                 self._doubtful.pop(key, None)
