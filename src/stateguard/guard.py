@@ -75,10 +75,13 @@ class Guard:
     def __init__(self, **options: Unpack[Options]) -> None:
         with allowed_to_block():
             self.config: Config = load_config(options)
-            if self.config.session_factory is None:  # imported with the guard that needs it
+            factory = self.config.session_factory
+            if factory is None:  # imported with the guard that needs it
                 from stateguard.agent_session import AgentSession
+
+                factory = AgentSession
         self.mode = self.config.mode
-        self.session_factory: Callable[[], Any] = self.config.session_factory or AgentSession
+        self.session_factory: Callable[[], Any] = factory
         """Makes the session of each request."""
         self._carrier = self.config.scope
         self._ids = count(1)

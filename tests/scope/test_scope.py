@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import anyio.to_thread
 import pytest
 
-from stateguard import AgentSession, carry, current_scope, open_scope, session
+from stateguard import AgentSession, Guard, carry, current_scope, open_scope, session
 from stateguard.errors import ConfigError, NoActiveScope
 from stateguard.leak import RequestInfo
 
@@ -333,4 +333,6 @@ def test_a_factory_that_is_false_is_a_factory():
             return "its session"
 
     with open_scope(session_factory=Odd()):
+        assert session(str) == "its session"
+    with Guard(mode="scope-only", session_factory=Odd()).request("job"):
         assert session(str) == "its session"
