@@ -9,6 +9,8 @@ import numpy
 import pytest
 
 from stateguard import Guard
+from stateguard.watch import graph
+from stateguard.watch.content import Unsettled
 from stateguard.watch.watcher import Watcher
 
 MODULE = "tests.watch.hard_state"
@@ -156,6 +158,27 @@ def test_an_array_in_a_table_that_has_changed_before_may_be_resized(state):
         ]
     finally:
         guard.close()
+
+
+def test_an_object_of_another_class_is_told_of_once_it_has_settled(state, monkeypatch):
+    class Before:
+        __module__ = MODULE
+
+    class After:
+        __module__ = MODULE
+
+    def unsettled(*args):
+        raise Unsettled
+
+    state.thing = thing = Before()
+    thing.name = "a"
+    watcher = Watcher([MODULE], process=False)
+    watcher.start()
+    thing.__class__ = After
+    with monkeypatch.context() as disturbed:
+        disturbed.setattr(graph, "read_with", unsettled)
+        assert watcher.check() == []
+    assert [one.path for one in watcher.check()] == [f"{MODULE}.thing.__class__"]
 
 
 def test_an_object_of_another_class_is_still_looked_at(state):

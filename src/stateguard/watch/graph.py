@@ -221,7 +221,7 @@ class Graph(Nodes):
                 continue  # seen as changed when its children have been met
             was = info
             if type(node) is not info.cls:  # ``obj.__class__ = Other``
-                block.infos[i] = info = self.table.expanded(type(node))
+                info = self.table.expanded(type(node))
             try:
                 # Where stand-ins are compared, whoever keeps the references puts them in.
                 refs, after = read_with(info, node, now if block.soften is None else referents(node))
@@ -232,6 +232,7 @@ class Graph(Nodes):
                 continue
             parent = block.parents[i]
             found.append(Difference(node, was, before, after, fresh))
+            block.infos[i] = info  # not before it is told: it may not have settled
             if (
                 fresh
                 or (block.soften is None and self._gains_tender(refs, before, after))
