@@ -73,6 +73,8 @@ class Load:
 
     answers: int
     seconds: float
+    total: int
+    """Answers with those that do not count, of before and after."""
     latencies: list[float]
     """Seconds from the sending of each request to the end of its answer, sorted."""
 
@@ -86,24 +88,29 @@ class Load:
         return self.latencies[min(int(share * len(self.latencies)), len(self.latencies) - 1)]
 
 
-async def load(port: int, path: str, body: bytes, *, seconds: float, connections: int) -> Load:
-    """Post ``body``, which is JSON, to 127.0.0.1 over ``connections`` connections for ``seconds``.
+async def load(
+    port: int, path: str, body: bytes, *, seconds: float, connections: int, settle: float = 0.0
+) -> Load:
+    """Post ``body``, which is JSON, to 127.0.0.1 over ``connections`` connections, for ``settle`` seconds that do
+    not count and ``seconds`` that do.
 
     Raises ``RuntimeError`` at an answer other than 200.
     """
     loop = asyncio.get_running_loop()
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
     request = f"{head}Content-Type: application/json\r\n\r\n".encode() + body
-    running = []
-    started = time.perf_counter()
+    running: list[_Connection] = []
     for _ in range(connections):
         closed = loop.create_future()
         _, protocol = await loop.create_connection(
             lambda closed=closed: _Connection(request, closed), "127.0.0.1", port
         )
         running.append(protocol)
+    await asyncio.sleep(settle)
+    before = [each.answers for each in running]
+    started = time.perf_counter()
     await asyncio.sleep(seconds)
-    answers = sum(connection.answers for connection in running)
+    after = [each.answers for each in running]
     elapsed = time.perf_counter() - started
     for connection in running:
         connection.running = False
@@ -111,4 +118,10 @@ async def load(port: int, path: str, body: bytes, *, seconds: float, connections
     for connection in running:
         if connection.error is not None:
             raise RuntimeError(f"{path}: {connection.error}")
-    return Load(answers, elapsed, sorted(latency for each in running for latency in each.latencies))
+    counted = [each.latencies[begin:end] for each, begin, end in zip(running, before, after, strict=True)]
+    return Load(
+        sum(after) - sum(before),
+        elapsed,
+        sum(each.answers for each in running),
+        sorted(latency for latencies in counted for latency in latencies),
+    )

@@ -3,7 +3,7 @@
 Bare, a context variable and no more, scope-only, guarded, and guarded with the line tracer kept armed. Load
 comes from this process over loopback. The variants share one server process and take turns in it, because two
 processes of the same program differ by more than what is measured (``--apart`` gives each one of its own all
-the same); ``armed`` shares one with ``bare`` alone. Turns are short and the order is turned round after each
+the same); ``armed`` shares one with ``bare`` alone. Turns are short and their order is drawn anew for each
 round, so that whatever else the machine does hits all variants alike. Each variant is warmed up until its
 guard has found its pace: in the first second of a burst a guard looks more closely, see stateguard.pace.
 
@@ -32,6 +32,7 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from math import comb
 from pathlib import Path
+from random import shuffle
 
 from benchmarks.http_load import load
 from benchmarks.request_app import OPTIONS, QUESTION, WATCHED_GLOBALS
@@ -126,14 +127,12 @@ def cpu_seconds(port: int) -> float:
 def one_turn(port: int, variant: str, path: str, settle: float, seconds: float, connections: int) -> Round:
     """Load one variant for ``settle`` seconds that do not count and ``seconds`` that do."""
     urllib.request.urlopen(f"http://127.0.0.1:{port}{PATH}{variant}", timeout=30).close()
-    if settle:
-        asyncio.run(load(port, path, BODY, seconds=settle, connections=connections))
     before = cpu_seconds(port)
-    done = asyncio.run(load(port, path, BODY, seconds=seconds, connections=connections))
+    done = asyncio.run(load(port, path, BODY, settle=settle, seconds=seconds, connections=connections))
     used = cpu_seconds(port) - before
     return Round(
         done.per_second,
-        1e6 * used / done.answers,
+        1e6 * used / done.total,
         1e3 * done.percentile(0.5),
         1e3 * done.percentile(0.99),
     )
@@ -166,9 +165,9 @@ def measure(
             one_turn(port, variant, path, 0, WARM_UP, connections)
         order = list(ports.items())
         for _ in range(rounds):
+            shuffle(order)
             for variant, port in order:
                 taken[variant].append(one_turn(port, variant, path, settle, seconds, connections))
-            order.reverse()
     bare = next(iter(taken.values()))
     return [summary(name, variant, mine, bare) for variant, mine in taken.items()]
 
@@ -216,9 +215,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("cases", nargs="*", metavar="case", help=f"of {', '.join(CASES)} (default: all)")
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=1.0, help="per turn")
-    parser.add_argument("--settle", type=float, default=1.5, help="seconds of a turn that do not count")
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--seconds", type=float, default=0.4, help="per turn")
+    parser.add_argument("--settle", type=float, default=0.1, help="seconds of a turn that do not count")
     parser.add_argument("--objects", type=int, default=0, help="so many more objects are watched")
     parser.add_argument("--apart", action="store_true", help="a process for each variant")
     parser.add_argument("--connections", type=int, default=8)

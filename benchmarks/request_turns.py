@@ -4,7 +4,8 @@ Two processes of the same program differ in speed by a fifth here, which is more
 memory lies decides it. So variants that are compared share a process and take turns. ``GET /turn/NAME`` makes
 a variant the one that serves; every other request goes to that one.
 
-What a guard leaves in the process is in its own turn only: each variant finds the event loop as it left it.
+What a guard leaves in the process is in its own turn only: each variant finds the event loop as it left it, and
+its guard's pace as if no time had passed. Else one that is always busy would take the others' turns for rests.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ import asyncio
 import gc
 import threading
 import time
+from time import perf_counter_ns, process_time_ns
 from typing import Any
 
 from benchmarks.request_app import flask_app, guard_of, starlette_app
 from stateguard import Guard
+from stateguard.pace import Pace
+from stateguard.waiting import waited
 
 PATH = "/turn/"
 HOOKS = ("call_soon", "call_soon_threadsafe", "call_later", "call_at")
@@ -36,6 +40,12 @@ class Turns:
                 guard.start()  # whatever it takes: that is measured elsewhere
         gc.collect()
         gc.freeze()  # or the collector's passes through what never changes are all there is to be seen
+        self._paces = {
+            variant: guard.engine.pace
+            for variant, guard in guards.items()
+            if guard is not None and guard.engine is not None
+        }
+        self._stopped: dict[str, tuple[int, int, int]] = {}
         self._apps = {variant: make(variant, guard) for variant, guard in guards.items()}
         self._arming = threading.Event()
         self._armed = guards.get("armed")
@@ -53,8 +63,11 @@ class Turns:
             self._armed.finder.disarm()
         elif variant == "armed":
             self._arming.set()
+        self._stopped[self.turn] = clocks()
         self.turn = variant
         self.app = self._apps[variant]
+        if variant in self._paces and variant in self._stopped:
+            go_on(self._paces[variant], self._stopped[variant])
 
 
 class ASGITurns(Turns):
@@ -81,6 +94,20 @@ class ASGITurns(Turns):
         vars(loop).update(methods)
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b""})
+
+
+def clocks() -> tuple[int, int, int]:
+    """What a guard's pace goes by: nanoseconds on the wall, of this process, and waiting for a processor."""
+    return perf_counter_ns(), process_time_ns(), waited()
+
+
+def go_on(pace: Pace, stopped: tuple[int, int, int]) -> None:
+    """As if no time had passed since its clocks ``stopped``."""
+    wall, used, waiting = (now - then for now, then in zip(clocks(), stopped, strict=True))
+    for field in ("_since", "_changed", "next_weighing", "next_look", "_next_deep", "_next_slice"):
+        setattr(pace, field, getattr(pace, field) + wall)
+    pace._used += used
+    pace._waited += waiting
 
 
 def _hooks(loop: asyncio.AbstractEventLoop) -> Hooks:
