@@ -55,13 +55,45 @@ static PyMemberDef fields_members[] = {
     FIELD("began", began),        FIELD("carrier", carrier),  FIELD("closed", closed),
     FIELD("exchange", exchange),  FIELD("left", left),        FIELD("origin", origin),
     FIELD("owner", owner),        FIELD("parent", parent),    FIELD("previous", previous),
-    FIELD("stepped", stepped),    FIELD("suspect", suspect),  FIELD("values", values),
-    FIELD("var_token", var_token), {NULL, 0, 0, 0, NULL},
+    FIELD("stepped", stepped),    FIELD("suspect", suspect),  FIELD("var_token", var_token),
+    {NULL, 0, 0, 0, NULL},
+};
+
+/* Made for who asks for it: most requests keep nothing. */
+static PyObject *
+values_of(Fields *self, void *Py_UNUSED(closure))
+{
+    if (self->values == NULL) {
+        PyObject *values = PyDict_New(); /* which may start the collector, and that anything */
+        if (values == NULL) {
+            return NULL;
+        }
+        if (self->values == NULL) {
+            self->values = values;
+        }
+        else {
+            Py_DECREF(values);
+        }
+    }
+    return Py_NewRef(self->values);
+}
+
+static int
+set_values(Fields *self, PyObject *values, void *Py_UNUSED(closure))
+{
+    put(&self->values, values);
+    return 0;
+}
+
+static PyGetSetDef fields_attributes[] = {
+    {"values", (getter)values_of, (setter)set_values, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyType_Slot fields_slots[] = {
     {Py_tp_doc, "What a scope keeps, and what is noted of the request that it belongs to."},
     {Py_tp_members, fields_members},
+    {Py_tp_getset, fields_attributes},
     {Py_tp_traverse, fields_traverse},
     {Py_tp_clear, fields_clear},
     {Py_tp_dealloc, fields_dealloc},
@@ -241,8 +273,8 @@ may_open(Way *way)
             return 0;
         }
     }
-    return in_context(way->entered) == NULL && attribute_is(way->by_thread, way->name.used, Py_False) &&
-           !attribute_is(way->guard, way->name.mode, way->name.off);
+    return in_context(way->entered) == NULL && READS(way, by_thread, used, Py_False) &&
+           !READS(way, guard, mode, way->name.off);
 }
 
 /* When a request begins: by the clock that is in the module now, which tests may have put there. A reference, or NULL
@@ -258,7 +290,9 @@ time_of(Way *way)
         return NULL;
     }
     Py_INCREF(clock);
-    PyObject *now = PyObject_CallNoArgs(clock);
+    PyObject *now = PyCFunction_CheckExact(clock) && PyCFunction_GET_FLAGS(clock) == METH_NOARGS
+                        ? PyCFunction_GET_FUNCTION(clock)(PyCFunction_GET_SELF(clock), NULL)
+                        : PyObject_CallNoArgs(clock);
     Py_DECREF(clock);
     return now;
 }
@@ -270,8 +304,7 @@ open_scope(Way *way, PyObject *request, PyObject *exchange, PyObject *origin)
 {
     PyTypeObject *type = (PyTypeObject *)way->scope;
     Fields *scope = (Fields *)type->tp_alloc(type, 0);
-    if (scope == NULL || (scope->values = PyDict_New()) == NULL ||
-        (scope->factory = PyObject_GetAttr(way->guard, way->name.session_factory)) == NULL) {
+    if (scope == NULL || (scope->factory = READ(way, guard, session_factory)) == NULL) {
         Py_XDECREF(scope);
         return NULL;
     }
@@ -319,12 +352,7 @@ close_scope(Way *way, Fields *scope)
     put(&scope->parent, Py_None);
     put(&scope->exchange, Py_None);
     put(&scope->factory, way->ended);
-    PyObject *values = PyDict_New(); /* also if there are none: who is making one now holds the old dictionary */
-    if (values == NULL) {
-        return -1;
-    }
-    put(&scope->values, values);
-    Py_DECREF(values);
+    put(&scope->values, NULL); /* who is making one of them now holds the old dictionary */
     return 0;
 }
 
@@ -394,11 +422,9 @@ enlist(Way *way, Fields *scope)
     }
     long long requests = number(READ(way, tally, requests)) + 1;
     PyObject *count = PyLong_FromLongLong(requests);
-    if (count == NULL || PyObject_SetAttr(way->tally, way->name.requests, count) < 0) {
-        Py_XDECREF(count);
+    if (count == NULL || WRITE(way, tally, requests, count) < 0) {
         return -1;
     }
-    Py_DECREF(count);
     return requests % way->sampled ? 0 : tell(way->passing, way->name.sample, (PyObject *)scope);
 }
 
@@ -486,9 +512,13 @@ retire(Way *way, Fields *scope, PyObject *stepped)
                      ? note(way, scope, stepped)
                      : tell(way->passing, way->name.over, (PyObject *)scope);
     Saved saved = result < 0 ? save_error() : NO_ERROR; /* whatever was raised, it is under way no more */
+#if PY_VERSION_HEX >= 0x030D0000
+    PyDict_Pop(way->scopes, (PyObject *)scope, NULL);
+#else
     if (PyDict_Contains(way->scopes, (PyObject *)scope) == 1) {
         PyDict_DelItem(way->scopes, (PyObject *)scope);
     }
+#endif
     PyErr_Clear();
     restore_error(saved);
     return result;

@@ -70,8 +70,8 @@ typedef struct {
 
 /* What each step asks for, and of whom: read in place where it is a slot. */
 #define CELLS(X) \
-    X(finder, armed) X(unseen, covered) X(pace, gait) X(unseen, looks) X(pace, next_look) X(passing, open) \
-    X(tally, requests) X(unseen, since) X(engine, started) X(engine, watcher)
+    X(finder, armed) X(unseen, covered) X(pace, gait) X(unseen, looks) X(guard, mode) X(pace, next_look) X(passing, open) \
+    X(tally, requests) X(guard, session_factory) X(unseen, since) X(engine, started) X(by_thread, used) X(engine, watcher)
 
 #define DECLARE(name) PyObject *name;
 #define DECLARE_TEXT(name, text) PyObject *name;
@@ -101,6 +101,10 @@ typedef struct {
 #define READ(way, holder, field) \
     ((way)->cell.field != NULL && *(way)->cell.field != NULL ? Py_NewRef(*(way)->cell.field) \
                                                              : PyObject_GetAttr((way)->holder, (way)->name.field))
+
+/* Put a value there: 0, or -1 with an error set. Its reference is taken over. */
+#define WRITE(way, holder, field, value) \
+    write_to((way)->cell.field, (way)->holder, (way)->name.field, (value))
 
 /* Whether it is `expected`. */
 #define READS(way, holder, field, expected) \
@@ -149,6 +153,20 @@ put(PyObject **field, PyObject *value)
     PyObject *before = *field;
     *field = Py_XNewRef(value);
     Py_XDECREF(before); /* last: it may run anything */
+}
+
+static inline int
+write_to(PyObject **cell, PyObject *holder, PyObject *name, PyObject *value)
+{
+    int result = 0;
+    if (cell != NULL) {
+        put(cell, value);
+    }
+    else {
+        result = PyObject_SetAttr(holder, name, value);
+    }
+    Py_DECREF(value);
+    return result;
 }
 
 /* Call a method of the guard's for its effect: 0, or -1 with an error set (a signal handler's). */

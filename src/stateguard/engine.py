@@ -499,9 +499,12 @@ class Engine:
 
     def _looked(self) -> None:
         """A look at everything is complete."""
-        for one in self.unseen.looked():
-            _suspect(self.window, one)
-            if self.pace.slicing:
+        ones = self.unseen.looked()
+        window = self.window
+        for one in ones[: max(SUSPECTS - len(window), 0)]:  # as in `_suspect`, for a hundred at once
+            window[id(one)] = one
+        if self.pace.slicing:
+            for one in ones:
                 self.slices.note(one)
 
     def look_deep(self) -> None:
