@@ -1,6 +1,6 @@
 /* The short way of a request through a middleware: the fields of its scope, what opens and closes it, and what notes
  * a request that is let pass. What is done of it for an ASGI application is in _short_asgi.c, for a WSGI application
- * in _short_wsgi.c.
+ * in _short_wsgi.c; _short_timers.c is what an event loop's timers pass through.
  *
  * All of this is said in Python as well: scope.py, passing.py, asgi.py and wsgi.py serve an installation without a
  * compiled part, and every request that is not as simple as most. It is said here because a server's caches have
@@ -582,6 +582,7 @@ execute(PyObject *module)
         {&state->fields, "ScopeFields", &fields_spec},
         {&state->drive, "Drive", &drive_spec},
         {&state->way, "Way", &way_spec},
+        {&state->timer, "Timer", &timer_spec},
     };
     for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
         *types[i].place = PyType_FromModuleAndSpec(module, types[i].spec, NULL);
@@ -595,7 +596,8 @@ execute(PyObject *module)
             return -1;
         }
     }
-    return 0;
+    state->silent = PyUnicode_InternFromString("_silent");
+    return state->silent == NULL ? -1 : 0;
 }
 
 static int
@@ -605,6 +607,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->fields);
     Py_VISIT(state->drive);
     Py_VISIT(state->way);
+    Py_VISIT(state->timer);
     for (size_t i = 0; i < BODIES; i++) {
         Py_VISIT(state->bodies[i]);
     }
@@ -618,6 +621,8 @@ module_clear(PyObject *module)
     Py_CLEAR(state->fields);
     Py_CLEAR(state->drive);
     Py_CLEAR(state->way);
+    Py_CLEAR(state->timer);
+    Py_CLEAR(state->silent);
     for (size_t i = 0; i < BODIES; i++) {
         Py_CLEAR(state->bodies[i]);
     }

@@ -46,6 +46,8 @@ typedef struct {
     PyObject *drive;
     PyObject *way;
     PyObject *bodies[BODIES];
+    PyObject *timer;
+    PyObject *silent; /* a name: see _short_timers.c */
 } State;
 
 /* -- the way ----------------------------------------------------------------------------------------------- */
@@ -209,5 +211,8 @@ Py_LOCAL_SYMBOL extern PyType_Spec drive_spec;
 /* The way of a WSGI request: _short_wsgi.c. */
 Py_LOCAL_SYMBOL PyObject *way_call(Way *self, PyObject *const *args, Py_ssize_t n);
 Py_LOCAL_SYMBOL extern PyType_Spec body_specs[BODIES];
+
+/* Timers of event loops: _short_timers.c. */
+Py_LOCAL_SYMBOL extern PyType_Spec timer_spec;
 
 #endif

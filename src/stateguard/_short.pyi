@@ -64,3 +64,12 @@ class Way:
         start_response: Callable[..., Any],
         /,
     ) -> Iterable[bytes] | NotImplementedType: ...
+
+@final
+class Timer:
+    __wrapped__: Callable[..., Any]
+    own: Any
+    def __init__(
+        self, schedule: Callable[..., Any], noting: Callable[..., Any], names: dict[str, Any]
+    ) -> None: ...
+    def __call__(self, when: Any, callback: Any, *args: Any, context: Any = None) -> Any: ...

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING
 from stateguard import compiled
 
 if TYPE_CHECKING:
-    from stateguard._short import Drive, ScopeFields, Way
+    from stateguard._short import Drive, ScopeFields, Timer, Way
 
     COMPILED: bool
 else:
     try:
         if not compiled.WANTED:
             raise ImportError("not wanted")
-        from stateguard._short import Drive, ScopeFields, Way
+        from stateguard._short import Drive, ScopeFields, Timer, Way
 
         COMPILED = True
     except ImportError:
         COMPILED = False
-        Drive = Way = None
+        Drive = Timer = Way = None
 
         class ScopeFields:
             """What a scope keeps, and what is noted of the request that it belongs to."""
@@ -50,4 +50,4 @@ else:
             )
 
 
-__all__ = ["COMPILED", "Drive", "ScopeFields", "Way"]
+__all__ = ["COMPILED", "Drive", "ScopeFields", "Timer", "Way"]

@@ -21,6 +21,7 @@ from stateguard.attribution import pieces
 from stateguard.attribution.driven import Abandoned, DrivenCoroutine
 from stateguard.attribution.handover import Handed
 from stateguard.attribution.request import GuardedRequest, current
+from stateguard.short import Timer
 
 if TYPE_CHECKING:
     import asyncio  # here, it is imported by whoever has a loop: it takes as long to import as all of this
@@ -276,7 +277,7 @@ def _noting_later(schedule: Callable[..., Any]) -> Callable[..., Any]:
             return schedule(delay, callback, *args)
         return schedule(delay, callback, *args, context=context)
 
-    return later
+    return _compiled(schedule, later)
 
 
 def _noting_at(schedule: Callable[..., Any]) -> Callable[..., Any]:
@@ -287,7 +288,11 @@ def _noting_at(schedule: Callable[..., Any]) -> Callable[..., Any]:
             return schedule(when, callback, *args)
         return schedule(when, callback, *args, context=context)
 
-    return at
+    return _compiled(schedule, at)
+
+
+def _compiled(schedule: Callable[..., Any], noting: Callable[..., Any]) -> Callable[..., Any]:
+    return noting if Timer is None else Timer(schedule, noting, vars(pieces))
 
 
 _CALLS = {
@@ -314,7 +319,7 @@ def unfollow_tasks() -> None:
 
 
 def _is_noting(method: Any) -> bool:
-    return getattr(method, "__code__", None) in _SCHEDULING
+    return (Timer is not None and type(method) is Timer) or getattr(method, "__code__", None) in _SCHEDULING
 
 
 def _give_back(loop: Any, name: str) -> None:
@@ -327,4 +332,4 @@ def _give_back(loop: Any, name: str) -> None:
         setattr(loop, name, ours.own)
 
 
-_SCHEDULING = tuple(noting(print).__code__ for noting in _CALLS.values())
+_SCHEDULING = {code for noting in _CALLS.values() if (code := getattr(noting(print), "__code__", None))}
