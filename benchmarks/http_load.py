@@ -91,8 +91,8 @@ class Load:
 async def load(
     port: int, path: str, body: bytes, *, seconds: float, connections: int, settle: float = 0.0
 ) -> Load:
-    """Post ``body``, which is JSON, to 127.0.0.1 over ``connections`` connections, for ``settle`` seconds that do
-    not count and ``seconds`` that do.
+    """Post ``body``, which is JSON, to 127.0.0.1 over ``connections`` connections, for ``settle`` seconds
+    that do not count and ``seconds`` that do.
 
     Raises ``RuntimeError`` at an answer other than 200.
     """

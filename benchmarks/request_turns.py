@@ -4,8 +4,9 @@ Two processes of the same program differ in speed by a fifth here, which is more
 memory lies decides it. So variants that are compared share a process and take turns. ``GET /turn/NAME`` makes
 a variant the one that serves; every other request goes to that one.
 
-What a guard leaves in the process is in its own turn only: each variant finds the event loop as it left it, and
-its guard's pace as if no time had passed. Else one that is always busy would take the others' turns for rests.
+What a guard leaves in the process is in its own turn only: each variant finds the event loop as it left it,
+and its guard's pace as if no time had passed. Else one that is always busy would take the others' turns for
+rests.
 """
 
 from __future__ import annotations

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SAMPLED = 256
-"""Of so many requests that are let pass, the time of one is taken, which costs it some 15 microseconds, and four
-times as many on a server whose caches hold nothing of this. What is due once in a while is seen to after a look
-as well, however few requests come."""
+"""Of so many requests that are let pass, the time of one is taken, which costs it some 15 microseconds, and
+several times as many on a server whose caches hold nothing of this. What is due once in a while is seen to
+after a look as well, however few requests come."""
 
 
 class PassingScope(Scope):
