@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FULL = {
     "check": ["--sizes", "1000", "10000", "21000", "100000", "1000000", "--budget", "10"],
-    "request": ["--rounds", "6", "--variants", "bare", "variable", "scope-only", "guarded"],
+    "request": ["--rounds", "30", "--variants", "bare", "variable", "scope-only", "guarded"],
     "large": ["--sizes", "10000", "100000", "1000000", "--seconds", "4"],
     "growing": ["--seconds", "2"],
     "scaling": [],

@@ -47,6 +47,9 @@ CASES = {
     "flask": ("Flask on waitress", "waitress", "/"),
     "gthread": ("Flask on gunicorn gthread", "gunicorn", "/"),
 }
+LONGER = {"stream": 4}
+"""So many times as long as the others' are these cases' turns: one answer takes a tenth of a second."""
+
 BODY = json.dumps(QUESTION).encode()
 WARM_UP = 3.0
 """Seconds for which each variant is warmed up once."""
@@ -153,6 +156,7 @@ def measure(
 ) -> list[Result]:
     """Some variants of one case, interleaved: all in comparison with the first."""
     name, kind, path = CASES[case]
+    settle, seconds = settle * LONGER.get(case, 1), seconds * LONGER.get(case, 1)
     taken: dict[str, list[Round]] = {variant: [] for variants in processes for variant in variants}
     with ExitStack() as stack:
         ports = {

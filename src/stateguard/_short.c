@@ -274,7 +274,7 @@ may_open(Way *way)
         }
     }
     return in_context(way->entered) == NULL && READS(way, by_thread, used, Py_False) &&
-           !READS(way, guard, mode, way->name.off);
+           !attribute_is(way->guard, way->name.mode, way->name.off);
 }
 
 /* When a request begins: by the clock that is in the module now, which tests may have put there. A reference, or NULL
@@ -304,7 +304,7 @@ open_scope(Way *way, PyObject *request, PyObject *exchange, PyObject *origin)
 {
     PyTypeObject *type = (PyTypeObject *)way->scope;
     Fields *scope = (Fields *)type->tp_alloc(type, 0);
-    if (scope == NULL || (scope->factory = READ(way, guard, session_factory)) == NULL) {
+    if (scope == NULL || (scope->factory = PyObject_GetAttr(way->guard, way->name.session_factory)) == NULL) {
         Py_XDECREF(scope);
         return NULL;
     }

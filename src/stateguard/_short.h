@@ -72,8 +72,8 @@ typedef struct {
 
 /* What each step asks for, and of whom: read in place where it is a slot. */
 #define CELLS(X) \
-    X(finder, armed) X(unseen, covered) X(pace, gait) X(unseen, looks) X(guard, mode) X(pace, next_look) X(passing, open) \
-    X(tally, requests) X(guard, session_factory) X(unseen, since) X(engine, started) X(by_thread, used) X(engine, watcher)
+    X(finder, armed) X(unseen, covered) X(pace, gait) X(unseen, looks) X(pace, next_look) X(passing, open) \
+    X(tally, requests) X(unseen, since) X(engine, started) X(by_thread, used) X(engine, watcher)
 
 #define DECLARE(name) PyObject *name;
 #define DECLARE_TEXT(name, text) PyObject *name;

@@ -9,10 +9,8 @@ typedef struct {
     vectorcallfunc call;
     PyObject *schedule; /* the loop's own method */
     PyObject *noting;   /* what is called for every other callback: it asks, and calls `schedule` */
-    PyObject *names;    /* those of the module that knows what is silent: its table is replaced, never shortened */
+    PyObject *names;    /* those of the module that knows what is silent */
     PyObject *own;      /* what the loop had in its own dictionary */
-    PyObject *silent;   /* the latest of these tables that was asked, */
-    PyObject *known;    /* and a function that is in it */
     PyObject *weak;
 } Timer;
 
@@ -25,27 +23,17 @@ is_silent(Timer *self, PyObject *callback)
         return 0;
     }
     PyObject *function = PyMethod_GET_FUNCTION(callback);
-    PyObject *table = PyDict_GetItemWithError(self->names, ((State *)PyType_GetModuleState(Py_TYPE(self)))->silent);
+    State *state = PyType_GetModuleState(Py_TYPE(self));
+    PyObject *table = state == NULL || state->silent == NULL ? NULL : PyDict_GetItemWithError(self->names, state->silent);
     if (table == NULL || !PyDict_CheckExact(table)) {
         PyErr_Clear();
         return 0;
     }
-    if (table == self->silent && function == self->known) {
-        return 1;
-    }
-    Py_INCREF(function);
-    Py_INCREF(table);
-    PyObject *number = PyLong_FromVoidPtr(function);
-    int found = number != NULL && PyDict_GetItemWithError(table, number) == function;
+    PyObject *number = PyLong_FromVoidPtr(function); /* starts no collector: the table stays */
+    int silent = number != NULL && PyDict_GetItemWithError(table, number) == function;
     PyErr_Clear();
     Py_XDECREF(number);
-    if (found) {
-        put(&self->silent, table);
-        put(&self->known, function);
-    }
-    Py_DECREF(table);
-    Py_DECREF(function);
-    return found;
+    return silent;
 }
 
 static PyObject *
@@ -90,8 +78,6 @@ timer_traverse(Timer *self, visitproc visit, void *arg)
     Py_VISIT(self->noting);
     Py_VISIT(self->names);
     Py_VISIT(self->own);
-    Py_VISIT(self->silent);
-    Py_VISIT(self->known);
     return 0;
 }
 
@@ -101,8 +87,6 @@ timer_clear(Timer *self)
     Py_CLEAR(self->schedule);
     Py_CLEAR(self->noting);
     Py_CLEAR(self->own);
-    Py_CLEAR(self->silent);
-    Py_CLEAR(self->known);
     return 0;
 }
 
@@ -120,6 +104,26 @@ timer_dealloc(Timer *self)
     Py_DECREF(type);
 }
 
+/* It goes by the name of what it stands for. */
+static PyObject *
+of_schedule(Timer *self, void *name)
+{
+    PyObject *schedule = Py_XNewRef(self->schedule);
+    if (schedule == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "this event loop has gone");
+        return NULL;
+    }
+    PyObject *value = PyObject_GetAttrString(schedule, (const char *)name);
+    Py_DECREF(schedule);
+    return value;
+}
+
+static PyGetSetDef timer_attributes[] = {
+    {"__name__", (getter)of_schedule, NULL, NULL, (void *)"__name__"},
+    {"__qualname__", (getter)of_schedule, NULL, NULL, (void *)"__qualname__"},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
 static PyMemberDef timer_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(Timer, call), READONLY, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(Timer, weak), READONLY, NULL},
@@ -132,6 +136,7 @@ static PyType_Slot timer_slots[] = {
     {Py_tp_doc, "A method of an event loop that sets timers, and notes those of the application."},
     {Py_tp_new, timer_new},
     {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_getset, timer_attributes},
     {Py_tp_members, timer_members},
     {Py_tp_traverse, timer_traverse},
     {Py_tp_clear, timer_clear},

@@ -501,7 +501,9 @@ class Engine:
         """A look at everything is complete."""
         ones = self.unseen.looked()
         window = self.window
-        for one in ones[: max(SUSPECTS - len(window), 0)]:  # as in `_suspect`, for a hundred at once
+        for one in ones:  # as in `_suspect`, for a hundred at once
+            if len(window) >= SUSPECTS:
+                break
             window[id(one)] = one
         if self.pace.slicing:
             for one in ones:

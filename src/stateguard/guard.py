@@ -72,9 +72,6 @@ class Guard:
     :class:`~stateguard.errors.WatchError` for a pattern that matches nothing.
     """
 
-    # Asked for by each request, in place (see _short.c).
-    __slots__ = ("__dict__", "__weakref__", "mode", "session_factory")
-
     def __init__(self, **options: Unpack[Options]) -> None:
         with allowed_to_block():
             self.config: Config = load_config(options)

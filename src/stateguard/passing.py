@@ -32,10 +32,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SAMPLED = 256
-"""Of so many requests that are let pass, the time of one is taken, which costs it some 15 microseconds, and
-several times as many on a server whose caches hold nothing of this. What is due once in a while is seen to
-after a look as well, however few requests come."""
+SAMPLED = 64
+"""Of so many requests that are let pass, the time of one is taken, which costs some 15 microseconds. What is
+due once in a while is seen to after a look as well, however few requests come."""
 
 
 class PassingScope(Scope):

@@ -162,3 +162,50 @@ def test_a_timer_goes_with_its_loop():
     del loop
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize("name", ["call_later", "call_at"])
+def test_a_method_that_is_replaced_goes_by_its_name(name):
+    loop = asyncio.new_event_loop()
+    try:
+        noting = asyncio_tasks._CALLS[name](getattr(loop, name))
+        if asyncio_tasks.Timer is not None:
+            assert (noting.__name__, noting.__qualname__) == (name, f"BaseEventLoop.{name}")
+        assert asyncio_tasks._is_noting(noting)
+        assert not asyncio_tasks._is_noting(getattr(loop, name))
+        assert not asyncio_tasks._is_noting(None)
+    finally:
+        loop.close()
+
+
+def test_what_an_application_puts_on_a_loop_is_told_by_no_hash():
+    class Recorder:
+        __code__ = []
+
+        def __call__(self, *args, **named): ...
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.call_later = Recorder()
+        assert asyncio_tasks.follow_tasks()
+        loop.call_at = mine = Recorder()
+        asyncio_tasks.unfollow_tasks()
+        assert loop.call_at is mine
+        assert type(loop.call_later) is Recorder
+
+    asyncio.run(main())
+
+
+def test_what_a_guard_has_forgotten_is_not_kept_by_a_loop():
+    timer = asyncio_tasks._CALLS["call_later"](lambda delay, callback: None)
+
+    class Plugin:
+        def tick(self): ...
+
+    for _ in range(2):
+        timer(0, Plugin().tick)
+    gone = weakref.ref(Plugin)
+    del Plugin
+    pieces._forget()
+    gc.collect()
+    assert gone() is None

@@ -268,3 +268,44 @@ def test_requests_that_end_after_the_guard_is_closed_are_not_kept(resting):
         one.send(None)
     assert not resting.engine.passing.open
     assert not resting.engine.unseen.any()
+
+
+def test_who_was_in_the_window_already_takes_no_place_of_another(resting, monkeypatch, tmp_path):
+    engine, far = resting.engine, 1 << 62
+
+    async def app(scope, receive, send):
+        if scope["path"] == "/waits":
+            await waiting.wait()
+        elif scope["path"] == "/guilty":
+            os.chdir(tmp_path)
+        else:
+            await asyncio.sleep(0)
+
+    async def looking(path, deep=False):
+        """A request at whose end a look is due, at what is hardly ever looked at as well if ``deep``."""
+        pace = engine.pace
+        pace.next_look = 0
+        if deep:
+            pace.next_weighing = pace._next_deep = 0
+        await call(guarded, path)
+        pace.gait, pace.next_look, pace.next_weighing = "sparse", far, far
+        engine.passing.weigh()
+
+    async def main():
+        waits = [asyncio.create_task(call(guarded, "/waits")) for _ in range(70)]
+        await asyncio.sleep(0)
+        await looking("/first", deep=True)
+        assert len(engine.window) >= 70
+        waiting.set()
+        await asyncio.gather(*waits)
+        for _ in range(5):
+            await call(guarded, "/innocent")
+        await call(guarded, "/guilty")
+        await looking("/second")
+        paths = {one.request.path for one in engine.window.values() if not hasattr(one, "info")}
+        assert {"/innocent", "/guilty"} <= paths
+
+    monkeypatch.chdir(os.getcwd())
+    waiting = asyncio.Event()
+    guarded = AsgiGuard(app, guard=resting)
+    asyncio.run(main())

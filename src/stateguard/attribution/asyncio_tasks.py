@@ -332,4 +332,7 @@ def _give_back(loop: Any, name: str) -> None:
         setattr(loop, name, ours.own)
 
 
-_SCHEDULING = {code for noting in _CALLS.values() if (code := getattr(noting(print), "__code__", None))}
+_SCHEDULING = tuple(
+    method.__code__ for noting in _CALLS.values() if isinstance(method := noting(print), FunctionType)
+)
+"""A tuple: what an application puts on a loop may have anything for its code, which is compared with these."""
