@@ -335,4 +335,4 @@ def _give_back(loop: Any, name: str) -> None:
 _SCHEDULING = tuple(
     method.__code__ for noting in _CALLS.values() if isinstance(method := noting(print), FunctionType)
 )
-"""A tuple: what an application puts on a loop may have anything for its code, which is compared with these."""
+"""A tuple: what an application puts on a loop may have anything for its code, be it unhashable."""
