@@ -393,7 +393,7 @@ static void
 drive_dealloc(Drive *self)
 {
     PyTypeObject *type = Py_TYPE(self);
-    if (self->state == WAITING && PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
+    if (PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
         return;
     }
     PyObject_GC_UnTrack(self);

@@ -382,7 +382,7 @@ static void
 body_dealloc(Body *self)
 {
     PyTypeObject *type = Py_TYPE(self);
-    if (self->open && PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
+    if (PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
         return;
     }
     PyObject_GC_UnTrack(self);

@@ -58,9 +58,13 @@ NEWCOMERS = 20
 """Requests at whose beginning context variables are looked at: what they inherit does not change later on."""
 
 
-def _suspect(suspects: dict[int, GuardedRequest | PassingScope], one: GuardedRequest | PassingScope) -> None:
+def _suspect(
+    suspects: dict[int, GuardedRequest | PassingScope], *ones: GuardedRequest | PassingScope
+) -> None:
     # More are of no use to anybody, and looks may be seconds apart. That there are more stays known.
-    if len(suspects) < SUSPECTS:
+    for one in ones:
+        if len(suspects) >= SUSPECTS:
+            break
         suspects[id(one)] = one
 
 
@@ -500,11 +504,7 @@ class Engine:
     def _looked(self) -> None:
         """A look at everything is complete."""
         ones = self.unseen.looked()
-        window = self.window
-        for one in ones:  # as in `_suspect`, for a hundred at once
-            if len(window) >= SUSPECTS:
-                break
-            window[id(one)] = one
+        _suspect(self.window, *ones)
         if self.pace.slicing:
             for one in ones:
                 self.slices.note(one)
