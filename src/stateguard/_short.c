@@ -36,57 +36,137 @@ fields_clear(Fields *self)
     return 0;
 }
 
-static void
+HOT static void
 fields_dealloc(Fields *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     Py_TRASHCAN_BEGIN(self, fields_dealloc) /* one may be the parent of another, and so on */
-    fields_clear(self);
+    PyObject **field = &self->FIRST_FIELD;
+    for (size_t i = 0; i < FIELDS; i++) {
+        Py_XDECREF(field[i]); /* nobody can get at it any more */
+    }
     type->tp_free(self);
     Py_DECREF(type);
     Py_TRASHCAN_END
 }
 
-#define FIELD(name, field) {name, T_OBJECT_EX, offsetof(Fields, field), 0, NULL}
+#define MEMBER(name, type, field) {name, type, offsetof(Fields, field), 0, NULL}
 
 static PyMemberDef fields_members[] = {
-    FIELD("_factory", factory),   FIELD("_request", request), FIELD("account", account),
-    FIELD("began", began),        FIELD("carrier", carrier),  FIELD("closed", closed),
-    FIELD("exchange", exchange),  FIELD("left", left),        FIELD("origin", origin),
-    FIELD("owner", owner),        FIELD("parent", parent),    FIELD("previous", previous),
-    FIELD("stepped", stepped),    FIELD("suspect", suspect),  FIELD("var_token", var_token),
+    MEMBER("account", T_OBJECT, account),     MEMBER("began", T_LONGLONG, began),
+    MEMBER("closed", T_BOOL, closed),         MEMBER("left", T_BOOL, left),
+    MEMBER("parent", T_OBJECT, parent),       MEMBER("previous", T_OBJECT, previous),
+    MEMBER("stepped", T_LONGLONG, stepped),   MEMBER("suspect", T_OBJECT, suspect),
+    MEMBER("var_token", T_OBJECT_EX, var_token),
     {NULL, 0, 0, 0, NULL},
 };
 
-/* Made for who asks for it: most requests keep nothing. */
+/* -- what is made for who asks for it: of most requests, nobody does -- */
+
+/* What the field holds: what has been `made` for it, unless that is there already. Making something may start the
+ * collector, and that anything. */
+static PyObject *
+once_made(PyObject **field, PyObject *made)
+{
+    if (made == NULL) {
+        return NULL;
+    }
+    if (*field == NULL) {
+        *field = made;
+    }
+    else {
+        Py_DECREF(made);
+    }
+    return Py_NewRef(*field);
+}
+
 static PyObject *
 values_of(Fields *self, void *Py_UNUSED(closure))
 {
-    if (self->values == NULL) {
-        PyObject *values = PyDict_New(); /* which may start the collector, and that anything */
-        if (values == NULL) {
+    return self->values != NULL ? Py_NewRef(self->values) : once_made(&self->values, PyDict_New());
+}
+
+/* What it holds by itself: what it was given, or what goes for each that a Way has opened. */
+static PyObject *
+held(PyObject *given, PyObject *usual, const char *name)
+{
+    PyObject *found = given != NULL ? given : usual;
+    if (found == NULL) {
+        PyErr_SetString(PyExc_AttributeError, name);
+    }
+    return Py_XNewRef(found);
+}
+
+static PyObject *
+carrier_of(Fields *self, void *Py_UNUSED(closure))
+{
+    return held(self->carrier, self->way == NULL ? NULL : ((Way *)self->way)->name.contextvar, "carrier");
+}
+
+static PyObject *
+owner_of(Fields *self, void *Py_UNUSED(closure))
+{
+    return held(self->owner, self->way == NULL ? NULL : ((Way *)self->way)->guard, "owner");
+}
+
+static PyObject *
+exchange_of(Fields *self, void *Py_UNUSED(closure))
+{
+    return held(self->exchange, self->closed || self->known[HEADERS] == NULL ? Py_None : self->known[HEADERS], NULL);
+}
+
+static PyObject *
+factory_of(Fields *self, void *Py_UNUSED(closure))
+{
+    if (self->factory == NULL && self->way != NULL && !self->closed) {
+        Way *way = (Way *)self->way;
+        return once_made(&self->factory, PyObject_GetAttr(way->guard, way->name.session_factory));
+    }
+    return held(self->factory, self->way == NULL ? NULL : ((Way *)self->way)->ended, "_factory");
+}
+
+static PyObject *
+request_of(Fields *self, void *Py_UNUSED(closure))
+{
+    if (self->request == NULL && self->way != NULL && self->known[TYPE] != NULL) {
+        Way *way = (Way *)self->way;
+        PyObject **known = self->known;
+        PyObject *started = time_of(self);
+        if (started == NULL) {
             return NULL;
         }
-        if (self->values == NULL) {
-            self->values = values;
-        }
-        else {
-            Py_DECREF(values);
-        }
+        PyObject *made = PyTuple_Pack(7, way->identify, way->guard, known[TYPE], known[METHOD], known[PATH],
+                                      known[HEADERS], started);
+        Py_DECREF(started);
+        return once_made(&self->request, made);
     }
-    return Py_NewRef(self->values);
+    return held(self->request, NULL, "_request");
+}
+
+static PyObject *
+origin_of(Fields *self, void *Py_UNUSED(closure))
+{
+    PyObject **known = self->known;
+    if (self->origin == NULL && self->way != NULL && known[CLIENT] != NULL) {
+        return once_made(&self->origin, PyTuple_Pack(4, known[QUERY], known[HEADERS], known[CLIENT], known[PATH]));
+    }
+    return held(self->origin, NULL, "origin");
 }
 
 static int
-set_values(Fields *self, PyObject *values, void *Py_UNUSED(closure))
+set_field(Fields *self, PyObject *value, void *place)
 {
-    put(&self->values, values);
+    put((PyObject **)((char *)self + (size_t)place), value);
     return 0;
 }
 
+#define MADE(name, field) {name, (getter)field##_of, (setter)set_field, NULL, (void *)offsetof(Fields, field)}
+
 static PyGetSetDef fields_attributes[] = {
-    {"values", (getter)values_of, (setter)set_values, NULL, NULL},
+    MADE("_factory", factory),   MADE("_request", request), MADE("carrier", carrier),
+    MADE("exchange", exchange),  MADE("origin", origin),    MADE("owner", owner),
+    MADE("values", values),
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -106,6 +186,31 @@ static PyType_Spec fields_spec = {
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = fields_slots,
 };
+
+/* -- numbers that others set ------------------------------------------------------------------------------- */
+
+static PyObject *
+numbers_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
+{
+    return type->tp_alloc(type, 0);
+}
+
+#define NUMBER(name, index) {name, T_LONGLONG, offsetof(Numbers, number[index]), 0, NULL}
+
+static PyMemberDef pace_numbers[] = {NUMBER("next_look", 0), {NULL, 0, 0, 0, NULL}};
+static PyMemberDef tally_numbers[] = {NUMBER("requests", 0), {NULL, 0, 0, 0, NULL}};
+static PyMemberDef unseen_numbers[] = {NUMBER("covered", 0), NUMBER("looks", 1), {NULL, 0, 0, 0, NULL}};
+
+#define NUMBERS_SPEC(slots_of, title, members)                                                                \
+    static PyType_Slot slots_of[] = {{Py_tp_new, numbers_new}, {Py_tp_members, members}, {0, NULL}};          \
+    static PyType_Spec slots_of##_spec = {                                                                    \
+        .name = "stateguard._short." title, .basicsize = sizeof(Numbers),                                     \
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, .slots = slots_of,                                 \
+    };
+
+NUMBERS_SPEC(pace_slots, "PaceNumbers", pace_numbers)
+NUMBERS_SPEC(tally_slots, "TallyNumbers", tally_numbers)
+NUMBERS_SPEC(unseen_slots, "UnseenNumbers", unseen_numbers)
 
 /* -- the way ----------------------------------------------------------------------------------------------- */
 
@@ -131,6 +236,9 @@ way_dealloc(Way *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
+    if (self->spare != NULL) {
+        PyObject_GC_Del(self->spare);
+    }
     Py_CLEAR(self->drive_type);
     for (size_t i = 0; i < BODIES; i++) {
         Py_CLEAR(self->body_types[i]);
@@ -144,42 +252,58 @@ way_dealloc(Way *self)
 #define CLEAR(field, text) Py_CLEAR(self->name.field);
     TEXTS(CLEAR)
 #undef CLEAR
-    Py_CLEAR(self->none_stepped);
-    Py_CLEAR(self->zero);
     Py_CLEAR(self->nothing);
     type->tp_free(self);
     Py_DECREF(type);
 }
 
-/* Where an object keeps what has that name, if its class has a slot for it. */
-static PyObject **
-cell_of(PyObject *object, PyObject *name)
+int
+is_way(PyObject *object)
 {
-    PyObject **cell = NULL;
+    return Py_TYPE(object)->tp_dealloc == (destructor)way_dealloc;
+}
+
+/* Where an object keeps what has that name, of a kind of member. NULL with an error set if its class has none. */
+static void *
+cell_of(PyObject *object, PyObject *name, int kind)
+{
+    void *cell = NULL;
     PyObject *slot = PyObject_GetAttr((PyObject *)Py_TYPE(object), name);
-    if (slot == NULL) {
-        PyErr_Clear();
-    }
-    else if (Py_IS_TYPE(slot, &PyMemberDescr_Type)) {
+    if (slot != NULL && Py_IS_TYPE(slot, &PyMemberDescr_Type)) {
         PyMemberDef *member = ((PyMemberDescrObject *)slot)->d_member;
-        if (member->type == T_OBJECT_EX && PyObject_TypeCheck(object, ((PyDescrObject *)slot)->d_type)) {
-            cell = (PyObject **)((char *)object + member->offset);
+        if (member->type == kind && PyObject_TypeCheck(object, ((PyDescrObject *)slot)->d_type)) {
+            cell = (char *)object + member->offset;
         }
     }
     Py_XDECREF(slot);
+    if (cell == NULL && !PyErr_Occurred()) {
+        PyErr_Format(PyExc_TypeError, "%.100s keeps %R elsewhere", Py_TYPE(object)->tp_name, name);
+    }
     return cell;
 }
 
-/* Whether it is the interpreter's own function, not what somebody has put in its place. */
+/* Whether it is the interpreter's own function of the module `time`, not what somebody has put in its place. */
 static int
-is_perf_counter(PyObject *clock)
+is_builtin(PyObject *clock, const char *name)
 {
     PyObject *module = PyImport_ImportModule("time");
     int same = module != NULL && PyCFunction_CheckExact(clock) && PyCFunction_GET_SELF(clock) == module &&
-               strcmp(((PyCFunctionObject *)clock)->m_ml->ml_name, "perf_counter_ns") == 0;
+               strcmp(((PyCFunctionObject *)clock)->m_ml->ml_name, name) == 0;
     PyErr_Clear();
     Py_XDECREF(module);
     return same;
+}
+
+/* Whether it says what the system says: somebody may have replaced what a function of the interpreter's runs. */
+static int
+is_right(PyObject *clock)
+{
+    struct timespec now;
+    PyObject *read = PyObject_CallNoArgs(clock);
+    double said = read == NULL ? -1 : PyFloat_AsDouble(read);
+    Py_XDECREF(read);
+    PyErr_Clear();
+    return timespec_get(&now, TIME_UTC) && said > (double)now.tv_sec - 2 && said < (double)now.tv_sec + 2;
 }
 
 static PyObject *
@@ -242,16 +366,31 @@ way_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     for (size_t i = 0; i < BODIES; i++) {
         self->body_types[i] = Py_NewRef(state->bodies[i]);
     }
-    self->usual_clock = is_perf_counter(self->clock);
-    self->none_stepped = PyLong_FromLong(-1);
-    self->zero = PyLong_FromLong(0);
+    self->usual_clock = is_builtin(self->clock, "perf_counter_ns");
+    PyObject *wall = PyDict_GetItem(self->clocks, self->name.time);
+    self->wall = wall != NULL && is_builtin(wall, "time") && is_right(wall) ? PyCFunction_GET_FUNCTION(wall) : NULL;
+    self->busy = PyLong_AsLongLong(self->running);
     self->nothing = PyTuple_New(0);
-    if (self->none_stepped == NULL || self->zero == NULL || self->nothing == NULL) {
+    PyObject *known[ASKED] = {self->name.type, self->name.headers, self->name.method, self->name.path,
+                              self->name.query_string, self->name.client};
+    memcpy(self->known, known, sizeof(known));
+    if (self->nothing == NULL || PyErr_Occurred()) {
         goto failed;
     }
-#define FIND(holder, field) self->cell.field = cell_of(self->holder, self->name.field);
-    CELLS(FIND)
+#define FIND_AS(kind, holder, field)                                              \
+    if ((self->cell.field = cell_of(self->holder, self->name.field, kind)) == NULL) { \
+        goto failed;                                                              \
+    }
+#define FIND(holder, field) FIND_AS(T_OBJECT_EX, holder, field)
+#define FIND_NUMBER(holder, field) FIND_AS(T_LONGLONG, holder, field)
+    FIND(by_thread, used)
+    if (self->engine != Py_None) {
+        CELLS(FIND)
+        NUMBERS(FIND_NUMBER)
+    }
 #undef FIND
+#undef FIND_NUMBER
+#undef FIND_AS
     return (PyObject *)self;
 failed:
     Py_DECREF(self);
@@ -260,12 +399,33 @@ failed:
 
 /* -- what both ways do ------------------------------------------------------------------------------------- */
 
-/* Whether a request that comes now may be as simple as most, as far as that can be known without looking at it. */
+/* What a context variable holds; NULL, and no error, if that is None. Borrowed: the context keeps it. */
+HOT PyObject *
+in_context(PyObject *variable)
+{
+    PyObject *value;
+    if (PyContextVar_Get(variable, NULL, &value) < 0) {
+        PyErr_Clear();
+        return NULL;
+    }
+    Py_XDECREF(value);
+    return value == Py_None ? NULL : value;
+}
+
 int
+tell(PyObject *object, PyObject *name, PyObject *argument)
+{
+    PyObject *answer = PyObject_CallMethodOneArg(object, name, argument);
+    Py_XDECREF(answer);
+    return answer == NULL ? -1 : 0;
+}
+
+/* Whether a request that comes now may be as simple as most, as far as that can be known without looking at it. */
+HOT int
 may_open(Way *way)
 {
     if (way->engine != Py_None) {
-        if (!READS(way, passing, open, Py_True) || !READS(way, pace, gait, way->name.sparse)) {
+        if (READ(way, open) != Py_True || READ(way, gait) != way->name.sparse) {
             return 0;
         }
         PyObject *inherited = in_context(way->current);
@@ -273,271 +433,239 @@ may_open(Way *way)
             return 0;
         }
     }
-    return in_context(way->entered) == NULL && READS(way, by_thread, used, Py_False) &&
+    return in_context(way->entered) == NULL && READ(way, used) == Py_False &&
            !attribute_is(way->guard, way->name.mode, way->name.off);
 }
 
-/* When a request begins: by the clock that is in the module now, which tests may have put there. A reference, or NULL
- * with an error set. */
-PyObject *
-time_of(Way *way)
+/* A scope, lacking what says which request it is of. NULL with an error set. */
+HOT Fields *
+open_scope(Way *way)
+{
+    PyTypeObject *type = (PyTypeObject *)way->scope;
+    Fields *scope = (Fields *)type->tp_alloc(type, 0);
+    if (scope != NULL) {
+        scope->way = Py_NewRef(way);
+        scope->stepped = -1;
+    }
+    return scope;
+}
+
+/* The variable was set in another context, of which this one is a copy. */
+COLD static void
+leave_elsewhere(Way *way)
+{
+    PyErr_Clear();
+    PyObject *token = PyContextVar_Set(way->entered, Py_None);
+    if (token == NULL) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(token);
+}
+
+/* Give back what was current before the scope was entered with the token `here`, which is taken over. */
+HOT void
+leave_scope(Way *way, Fields *scope, PyObject *here)
+{
+    if (in_context(way->entered) != (PyObject *)scope) {
+        scope->left = 1; /* out of order, or from another context */
+    }
+    else if (here == NULL || PyContextVar_Reset(way->entered, here) < 0) {
+        leave_elsewhere(way);
+    }
+    Py_XDECREF(here);
+}
+
+/* When a request begins: by the clock that is in the module now, which tests may have put there, or whose function they
+ * may have replaced. 0, or -1 with an error set. */
+HOT int
+note_time(Way *way, Fields *scope)
 {
     PyObject *clock = PyDict_GetItemWithError(way->clocks, way->name.time);
     if (clock == NULL) {
         if (!PyErr_Occurred()) {
             PyErr_SetString(PyExc_RuntimeError, "there is no clock");
         }
-        return NULL;
+        return -1;
+    }
+    struct timespec now;
+    if (PyCFunction_CheckExact(clock) && PyCFunction_GET_FUNCTION(clock) == way->wall && timespec_get(&now, TIME_UTC)) {
+        scope->started = (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+        return 0;
     }
     Py_INCREF(clock);
-    PyObject *now = PyCFunction_CheckExact(clock) && PyCFunction_GET_FLAGS(clock) == METH_NOARGS
-                        ? PyCFunction_GET_FUNCTION(clock)(PyCFunction_GET_SELF(clock), NULL)
-                        : PyObject_CallNoArgs(clock);
+    scope->known[STARTED] = PyObject_CallNoArgs(clock);
     Py_DECREF(clock);
-    return now;
+    return scope->known[STARTED] == NULL ? -1 : 0;
 }
 
-/* A scope: `request` and `origin` are what its fields of that name are to be, the latter only where somebody watches.
- * NULL with an error set. */
-Fields *
-open_scope(Way *way, PyObject *request, PyObject *exchange, PyObject *origin)
+PyObject *
+time_of(Fields *scope)
 {
-    PyTypeObject *type = (PyTypeObject *)way->scope;
-    Fields *scope = (Fields *)type->tp_alloc(type, 0);
-    if (scope == NULL || (scope->factory = PyObject_GetAttr(way->guard, way->name.session_factory)) == NULL) {
-        Py_XDECREF(scope);
-        return NULL;
-    }
-    if (origin != NULL) {
-        scope->account = Py_NewRef(Py_None);
-        scope->suspect = Py_NewRef(Py_None);
-        scope->began = Py_NewRef(way->zero);
-        scope->stepped = Py_NewRef(way->none_stepped);
-        scope->origin = Py_NewRef(origin);
-    }
-    scope->request = Py_NewRef(request);
-    scope->carrier = Py_NewRef(way->name.contextvar);
-    scope->closed = Py_NewRef(Py_False);
-    scope->exchange = Py_NewRef(exchange);
-    scope->left = Py_NewRef(Py_False);
-    scope->owner = Py_NewRef(way->guard);
-    scope->parent = Py_NewRef(Py_None);
-    scope->previous = Py_NewRef(Py_None);
-    return scope;
-}
-
-/* Give back what was current before the scope was entered with the token `here`, which is taken over. */
-void
-leave_scope(Way *way, Fields *scope, PyObject *here)
-{
-    if (in_context(way->entered) != (PyObject *)scope) {
-        put(&scope->left, Py_True); /* out of order, or from another context */
-    }
-    else if (here == NULL || PyContextVar_Reset(way->entered, here) < 0) {
-        PyErr_Clear(); /* set in another context, of which this one is a copy */
-        PyObject *token = PyContextVar_Set(way->entered, Py_None);
-        if (token == NULL) {
-            PyErr_Clear();
-        }
-        Py_XDECREF(token);
-    }
-    Py_XDECREF(here);
+    return scope->known[STARTED] != NULL ? Py_NewRef(scope->known[STARTED]) : PyFloat_FromDouble(scope->started);
 }
 
 /* The end of the request. Safe to call late, or twice. */
-int
-close_scope(Way *way, Fields *scope)
+HOT int
+close_scope(Way *Py_UNUSED(way), Fields *scope)
 {
-    put(&scope->closed, Py_True);
-    put(&scope->parent, Py_None);
-    put(&scope->exchange, Py_None);
-    put(&scope->factory, way->ended);
-    put(&scope->values, NULL); /* who is making one of them now holds the old dictionary */
+    scope->closed = 1;
+    Py_CLEAR(scope->parent);
+    Py_CLEAR(scope->exchange);
+    Py_CLEAR(scope->factory);
+    Py_CLEAR(scope->values); /* who is making one of them now holds the old dictionary */
     return 0;
 }
 
-/* Before something that has to be done whatever was raised: as in a `finally`, that is being handled meanwhile, and
- * becomes the context of what is raised then. */
-Saved
+COLD PyObject *
 save_error(void)
 {
-    Saved saved = {NULL, NULL, NULL, NULL};
-    if (PyErr_Occurred()) {
-        PyErr_Fetch(&saved.type, &saved.value, &saved.traceback);
-        PyErr_NormalizeException(&saved.type, &saved.value, &saved.traceback);
-        if (saved.traceback != NULL) {
-            PyException_SetTraceback(saved.value, saved.traceback);
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    if (type == NULL) {
+        return NULL;
+    }
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (traceback != NULL) {
+        PyException_SetTraceback(error, traceback);
+    }
+    Py_DECREF(type);
+    Py_XDECREF(traceback);
+    return error;
+#endif
+}
+
+COLD void
+raise_again(PyObject *error)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    PyErr_SetRaisedException(error);
+#else
+    PyErr_Restore(Py_NewRef(Py_TYPE(error)), error, PyException_GetTraceback(error));
+#endif
+}
+
+#define LONGEST 1000 /* chain of contexts: somebody may have made a circle */
+
+COLD void
+restore_error(PyObject *saved)
+{
+    if (saved == NULL) {
+        return;
+    }
+    PyObject *raised = save_error();
+    if (raised == NULL) {
+        raise_again(saved);
+        return;
+    }
+    /* As if it had been raised in a `finally`: of what it has for a context already, the first one was. What it is one of
+     * itself is cut off there. */
+    PyObject *later = saved, *cause;
+    for (int i = 0; i < LONGEST && (cause = PyException_GetContext(later)) != NULL; i++) {
+        Py_DECREF(cause); /* the other one keeps it */
+        if (cause == raised) {
+            PyException_SetContext(later, NULL);
+            break;
         }
-        saved.handled = PyErr_GetHandledException();
-        PyErr_SetHandledException(saved.value);
+        later = cause;
     }
-    return saved;
-}
-
-/* Raise it again, unless something else was raised. */
-void
-restore_error(Saved saved)
-{
-    if (saved.type == NULL) {
-        return;
+    PyObject *first = raised, *before = NULL;
+    for (int i = 0; i < LONGEST && first != saved && (before = PyException_GetContext(first)) != NULL; i++) {
+        Py_DECREF(before); /* the other one keeps it */
+        first = before;
     }
-    PyErr_SetHandledException(saved.handled);
-    Py_XDECREF(saved.handled);
-    if (!PyErr_Occurred()) {
-        PyErr_Restore(saved.type, saved.value, saved.traceback);
-        return;
+    if (first == saved || before != NULL) {
+        Py_DECREF(saved);
     }
-    Py_XDECREF(saved.type);
-    Py_XDECREF(saved.value);
-    Py_XDECREF(saved.traceback);
-}
-
-/* A reference to an integer is taken over; an error in its place is none: then it is -1. */
-static long long
-number(PyObject *value)
-{
-    int beyond = 0;
-    long long result = value == NULL ? -1 : PyLong_AsLongLongAndOverflow(value, &beyond);
-    Py_XDECREF(value);
-    if (result == -1) {
-        PyErr_Clear();
+    else {
+        PyException_SetContext(first, saved);
     }
-    return beyond > 0 ? LLONG_MAX : beyond < 0 ? LLONG_MIN : result;
+    raise_again(raised);
 }
 
 /* Whether a step may begin that nobody looks around. */
-int
+HOT int
 may_pass(Way *way)
 {
-    return READS(way, pace, gait, way->name.sparse) && READS(way, finder, armed, Py_False) &&
-           READS(way, engine, started, Py_True);
+    return READ(way, gait) == way->name.sparse && READ(way, armed) == Py_False && READ(way, started) == Py_True;
 }
 
 /* The request begins. */
-int
+HOT int
 enlist(Way *way, Fields *scope)
 {
     if (PyDict_SetItem(way->scopes, (PyObject *)scope, (PyObject *)scope) < 0) {
         return -1;
     }
-    long long requests = number(READ(way, tally, requests)) + 1;
-    PyObject *count = PyLong_FromLongLong(requests);
-    if (count == NULL || WRITE(way, tally, requests, count) < 0) {
-        return -1;
-    }
-    return requests % way->sampled ? 0 : tell(way->passing, way->name.sample, (PyObject *)scope);
+    return ++READ(way, requests) % way->sampled ? 0 : tell(way->passing, way->name.sample, (PyObject *)scope);
 }
 
 /* Whether it is too early for the next look: -1 with an error set if the clock cannot tell. */
-static int
+HOT static int
 is_early(Way *way)
 {
-    int early = 0;
-#if PY_VERSION_HEX >= 0x030D0000
-    PyTime_t read;
-    if (way->usual_clock && PyTime_PerfCounterRaw(&read) == 0) { /* what it says, without calling it */
-        PyObject *next = READ(way, pace, next_look);
-        if (next != NULL && PyLong_CheckExact(next)) {
-            return read < number(next);
-        }
-        PyErr_Clear();
-        Py_XDECREF(next);
-        return 0;
+#ifdef __linux__
+    struct timespec now;
+    if (way->usual_clock && clock_gettime(CLOCK_MONOTONIC, &now) == 0) { /* what it says, without calling it */
+        return now.tv_sec * 1000000000LL + now.tv_nsec < READ(way, next_look);
     }
 #endif
-    PyObject *now = PyObject_CallNoArgs(way->clock);
-    if (now == NULL) {
-        return -1;
-    }
-    PyObject *next = READ(way, pace, next_look);
-    if (next == NULL) {
-        PyErr_Clear();
-    }
-    else if (PyLong_CheckExact(now) && PyLong_CheckExact(next)) {
-        early = PyObject_RichCompareBool(now, next, Py_LT) == 1; /* quicker than to make a number of each */
-    }
-    Py_XDECREF(next);
-    Py_DECREF(now);
-    return early;
+    PyObject *now_ns = PyObject_CallNoArgs(way->clock);
+    long long read = now_ns == NULL ? -1 : PyLong_AsLongLong(now_ns);
+    Py_XDECREF(now_ns);
+    return read == -1 && PyErr_Occurred() ? -1 : read < READ(way, next_look);
 }
 
-/* A step has ended that nobody looked around: `look` if the engine is to be told in any case. What is noted of it is
- * noted in `copy` as well, if that is not NULL. */
-int
-step_ended(Way *way, Fields *scope, PyObject **copy, int look)
+/* A step has ended that nobody looked around: `look` if the engine is to be told in any case. */
+HOT int
+step_ended(Way *way, Fields *scope, int look)
 {
-    PyObject *looks = READ(way, unseen, looks);
-    if (looks == NULL) {
-        return -1;
-    }
-    put(&scope->stepped, looks);
-    if (copy != NULL) {
-        put(copy, looks);
-    }
-    Py_DECREF(looks);
+    scope->stepped = READ(way, looks);
     int early = look ? 0 : is_early(way);
     if (early < 0) {
         return -1;
     }
-    if (early && READS(way, finder, armed, Py_False) && READS(way, pace, gait, way->name.sparse)) {
+    if (early && READ(way, armed) == Py_False && READ(way, gait) == way->name.sparse) {
         return 0;
     }
     return tell(way->passing, way->name.end, (PyObject *)scope);
 }
 
 /* Since it began nobody has looked after a step of it, nor named it: it may be a suspect of the next look. */
-static int
-note(Way *way, Fields *scope, PyObject *stepped)
+HOT static int
+note(Way *way, Fields *scope, long long stepped)
 {
-    PyObject *since = READ(way, unseen, since);
-    if (since == NULL) {
-        return -1;
+    PyObject *since = READ(way, since);
+    if (stepped < READ(way, covered) || since == NULL || !PyDict_CheckExact(since) ||
+        PyDict_GET_SIZE(since) >= way->suspects) {
+        return 0;
     }
-    int result = 0;
-    if (number(Py_XNewRef(stepped)) >= number(READ(way, unseen, covered)) && PyDict_CheckExact(since) &&
-        PyDict_GET_SIZE(since) < way->suspects) {
-        result = PyDict_SetItem(since, (PyObject *)scope, Py_None);
-    }
+    Py_INCREF(since); /* what is put into it may start the collector, and that anything */
+    int result = PyDict_SetItem(since, (PyObject *)scope, Py_None);
     Py_DECREF(since);
     return result;
 }
 
 /* The request has ended, whose latest step did as `stepped` says. */
-int
-retire(Way *way, Fields *scope, PyObject *stepped)
+HOT int
+retire(Way *way, Fields *scope, long long stepped)
 {
-    int unsampled = scope->began == way->zero ||
-                    (scope->began != NULL && PyLong_CheckExact(scope->began) && number(Py_NewRef(scope->began)) == 0);
-    int result = scope->account == Py_None && scope->suspect == Py_None && unsampled
+    int result = is_none(scope->account) && is_none(scope->suspect) && scope->began == 0
                      ? note(way, scope, stepped)
                      : tell(way->passing, way->name.over, (PyObject *)scope);
-    Saved saved = result < 0 ? save_error() : NO_ERROR; /* whatever was raised, it is under way no more */
-#if PY_VERSION_HEX >= 0x030D0000
-    PyDict_Pop(way->scopes, (PyObject *)scope, NULL);
-#else
-    if (PyDict_Contains(way->scopes, (PyObject *)scope) == 1) {
-        PyDict_DelItem(way->scopes, (PyObject *)scope);
+    PyObject *saved = result < 0 ? save_error() : NULL; /* whatever was raised, it is under way no more */
+    if (PyDict_DelItem(way->scopes, (PyObject *)scope) < 0) { /* nobody is told of one twice */
+        PyErr_Clear();
     }
-#endif
-    PyErr_Clear();
-    restore_error(saved);
+    if (result < 0) {
+        restore_error(saved);
+    }
     return result;
 }
 
 /* -- the methods of a way ---------------------------------------------------------------------------------- */
-
-PyDoc_STRVAR(open_doc,
-"open(scope, /)\n--\n\n"
-"Open and enter a scope for the request of an ASGI scope. None if it is not as simple as most: nothing is done\n"
-"then.");
-
-PyDoc_STRVAR(close_doc,
-"close(scope, /)\n--\n\n"
-"Leave and close a scope that `open` has opened. Safe to call late, or from elsewhere.");
-
-PyDoc_STRVAR(serve_doc,
-"serve(awaitable, scope, /)\n--\n\n"
-"What to await for the request of `scope`: `awaitable` itself where nobody watches.");
 
 PyDoc_STRVAR(call_doc,
 "call(application, environ, start_response, /)\n--\n\n"
@@ -545,9 +673,6 @@ PyDoc_STRVAR(call_doc,
 "nothing is done then.");
 
 static PyMethodDef way_methods[] = {
-    {"open", (PyCFunction)way_open, METH_O, open_doc},
-    {"close", (PyCFunction)way_close, METH_O, close_doc},
-    {"serve", (PyCFunction)(void (*)(void))way_serve, METH_FASTCALL, serve_doc},
     {"call", (PyCFunction)(void (*)(void))way_call, METH_FASTCALL, call_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -568,6 +693,12 @@ static PyType_Spec way_spec = {
     .slots = way_slots,
 };
 
+PyDoc_STRVAR(through_doc,
+"through(type, /)\n--\n\n"
+"Let calls of the objects of `type`, a kind of Door, go through C. What its `__call__` says, a coroutine function\n"
+"of an ASGI application's three arguments, is for those that are not as simple as most; who puts another one in\n"
+"its place is obeyed.");
+
 /* -- the module -------------------------------------------------------------------------------------------- */
 
 static int
@@ -580,13 +711,24 @@ execute(PyObject *module)
         PyType_Spec *spec;
     } types[] = {
         {&state->fields, "ScopeFields", &fields_spec},
+        {&state->door, "Door", &door_spec},
         {&state->drive, "Drive", &drive_spec},
         {&state->way, "Way", &way_spec},
         {&state->timer, "Timer", &timer_spec},
+        {NULL, "PaceNumbers", &pace_slots_spec},
+        {NULL, "TallyNumbers", &tally_slots_spec},
+        {NULL, "UnseenNumbers", &unseen_slots_spec},
     };
     for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
-        *types[i].place = PyType_FromModuleAndSpec(module, types[i].spec, NULL);
-        if (*types[i].place == NULL || PyModule_AddObjectRef(module, types[i].name, *types[i].place) < 0) {
+        PyObject *type = PyType_FromModuleAndSpec(module, types[i].spec, NULL);
+        int result = type == NULL ? -1 : PyModule_AddObjectRef(module, types[i].name, type);
+        if (types[i].place == NULL) {
+            Py_XDECREF(type);
+        }
+        else {
+            *types[i].place = type;
+        }
+        if (result < 0) {
             return -1;
         }
     }
@@ -605,6 +747,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
 {
     State *state = PyModule_GetState(module);
     Py_VISIT(state->fields);
+    Py_VISIT(state->door);
     Py_VISIT(state->drive);
     Py_VISIT(state->way);
     Py_VISIT(state->timer);
@@ -619,6 +762,7 @@ module_clear(PyObject *module)
 {
     State *state = PyModule_GetState(module);
     Py_CLEAR(state->fields);
+    Py_CLEAR(state->door);
     Py_CLEAR(state->drive);
     Py_CLEAR(state->way);
     Py_CLEAR(state->timer);
@@ -635,6 +779,11 @@ module_free(void *module)
     module_clear(module);
 }
 
+static PyMethodDef functions[] = {
+    {"through", door_through, METH_O, through_doc},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, execute},
 #if PY_VERSION_HEX >= 0x030C0000
@@ -648,6 +797,7 @@ static struct PyModuleDef definition = {
     .m_name = "stateguard._short",
     .m_doc = "The short way of a request through a middleware. See short.py.",
     .m_size = sizeof(State),
+    .m_methods = functions,
     .m_slots = slots,
     .m_traverse = module_traverse,
     .m_clear = module_clear,

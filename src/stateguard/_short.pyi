@@ -1,11 +1,9 @@
 """The compiled part of ``short.py``; an installation may lack it."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from types import NotImplementedType
-from typing import Any, TypeVar, final
-
-T = TypeVar("T")
+from typing import Any, final
 
 class ScopeFields:
     _factory: Callable[[], Any]
@@ -25,8 +23,24 @@ class ScopeFields:
     values: dict[object, Any]
     var_token: Any
 
+class PaceNumbers:
+    next_look: int
+
+class TallyNumbers:
+    requests: int
+
+class UnseenNumbers:
+    covered: int
+    looks: int
+
+class Door:
+    _way: Way | None
+    """Taken with ``_served``, what it leads to, which has to be there."""
+
 @final
-class Drive: ...
+class Drive:
+    @property
+    def guarded(self) -> bool: ...
 
 @final
 class Way:
@@ -54,9 +68,6 @@ class Way:
         tally: object,
         unseen: object,
     ) -> Way: ...
-    def open(self, scope: object, /) -> Any: ...
-    def close(self, scope: Any, /) -> None: ...
-    def serve(self, awaitable: Awaitable[T], scope: Any, /) -> Awaitable[T]: ...
     def call(
         self,
         application: Callable[..., Iterable[bytes]],
@@ -73,3 +84,5 @@ class Timer:
         self, schedule: Callable[..., Any], noting: Callable[..., Any], names: dict[str, Any]
     ) -> None: ...
     def __call__(self, when: Any, callback: Any, *args: Any, context: Any = None) -> Any: ...
+
+def through(type: type[Door], /) -> None: ...

@@ -20,21 +20,14 @@ typedef struct {
     int unseen;      /* whether nobody was told of its beginning */
 } Entry;
 
-/* Whether a guarded request has been made of it. */
-static int
-has_account(Fields *scope)
-{
-    return scope->account != NULL && scope->account != Py_None;
-}
-
 /* `failed`: an error is set, and is kept. -1 with an error set if there was one, or is now. */
 static int
 undo(Way *way, Fields *scope, Entry *entry, int failed)
 {
-    Saved saved = failed ? save_error() : NO_ERROR;
-    Saved raised = NO_ERROR; /* by a signal handler */
+    PyObject *saved = failed ? save_error() : NULL;
+    PyObject *raised = NULL; /* by a signal handler */
     int called = failed;
-    if (way->engine != Py_None && scope->suspect != NULL && scope->suspect != Py_None) {
+    if (way->engine != Py_None && !is_none(scope->suspect)) {
         /* Also if another thread has ended it meanwhile. */
         PyObject *arguments[] = {way->passing, scope->suspect, entry->mark == NULL ? Py_None : entry->mark};
         Py_INCREF(arguments[1]);
@@ -52,9 +45,7 @@ undo(Way *way, Fields *scope, Entry *entry, int failed)
     }
     else if (entry->here != NULL) {
         leave_scope(way, scope, entry->here); /* which takes the token over */
-        entry->here = NULL;
     }
-    Py_CLEAR(entry->here);
     Py_CLEAR(entry->token);
     Py_CLEAR(entry->mark);
     restore_error(raised);
@@ -77,19 +68,18 @@ enter(Way *way, Fields *scope, Entry *entry)
     if (result < 0 || way->engine == Py_None) {
         return result;
     }
-    if (has_account(scope)) {
+    if (!is_none(scope->account)) {
         entry->mark = PyContextVar_Set(way->current, scope->account);
         result = entry->mark == NULL ? -1 : 0;
     }
-    else if (scope->stepped != way->running && PyDict_Contains(way->scopes, (PyObject *)scope) == 1) {
+    else if (scope->stepped != way->busy && PyDict_Contains(way->scopes, (PyObject *)scope) == 1) {
         /* Else another entry is under way, or the request is over: then it is noted each time. */
-        PyObject *before = Py_XNewRef(scope->stepped);
-        put(&scope->stepped, way->running); /* first, and then the gait is asked for */
+        long long before = scope->stepped;
+        scope->stepped = way->busy; /* first, and then the gait is asked for */
         entry->unseen = may_pass(way);
         if (!entry->unseen) {
-            put(&scope->stepped, before);
+            scope->stepped = before;
         }
-        Py_XDECREF(before);
     }
     if (result == 0 && !entry->unseen) {
         result = tell(way->passing, way->name.begin, (PyObject *)scope);
@@ -104,10 +94,10 @@ enter(Way *way, Fields *scope, Entry *entry)
 static int
 leave(Way *way, Fields *scope, Entry *entry)
 {
-    Saved saved = save_error();
+    PyObject *saved = save_error();
     int result = 0;
     if (entry->unseen) {
-        result = step_ended(way, scope, NULL, scope->closed != Py_False);
+        result = step_ended(way, scope, scope->closed);
     }
     else if (way->engine != Py_None) {
         result = tell(way->passing, way->name.end, (PyObject *)scope);
@@ -132,7 +122,7 @@ forget(Way *way, Fields *scope)
         put(&scope->origin, origin);
         Py_DECREF(origin);
     }
-    return scope->suspect == Py_None ? 0 : tell(way->passing, way->name.forget, (PyObject *)scope);
+    return is_none(scope->suspect) ? 0 : tell(way->passing, way->name.forget, (PyObject *)scope);
 }
 
 /* Something else has to be done, whatever was raised, if anything was: 0, or -1 with an error set. */
@@ -142,7 +132,7 @@ also(int (*work)(Way *, Fields *), Way *way, Fields *scope, int failed)
     if (!failed) {
         return work(way, scope);
     }
-    Saved saved = save_error();
+    PyObject *saved = save_error();
     work(way, scope);
     restore_error(saved);
     return -1;
@@ -151,16 +141,13 @@ also(int (*work)(Way *, Fields *), Way *way, Fields *scope, int failed)
 static int
 retire_as_stepped(Way *way, Fields *scope)
 {
-    PyObject *stepped = Py_XNewRef(scope->stepped);
-    int result = retire(way, scope, stepped);
-    Py_XDECREF(stepped);
-    return result;
+    return retire(way, scope, scope->stepped);
 }
 
 static int
 is_gone(Way *way, Fields *scope)
 {
-    return scope->suspect == Py_None ? 0 : tell(way->passing, way->name.gone, (PyObject *)scope);
+    return is_none(scope->suspect) ? 0 : tell(way->passing, way->name.gone, (PyObject *)scope);
 }
 
 /* The request has ended, and what was raised is kept: 0, or -1 with an error set. */
@@ -371,7 +358,7 @@ body_finalize(Body *self)
         return;
     }
     self->open = 0;
-    Saved saved = save_error();
+    PyObject *saved = save_error();
     abandon(self->way, self->scope);
     also(close_scope, self->way, self->scope, PyErr_Occurred() != NULL);
     PyErr_Clear(); /* at the end of the interpreter, anything may be gone */
@@ -443,7 +430,7 @@ PyType_Spec body_specs[BODIES] = {
 static int
 looks_at_threads(Way *way)
 {
-    PyObject *watcher = READ(way, engine, watcher);
+    PyObject *watcher = Py_XNewRef(READ(way, watcher));
     PyObject *graph = watcher == NULL ? NULL : PyObject_GetAttr(watcher, way->name.graph);
     PyObject *locals = graph == NULL ? NULL : PyObject_GetAttr(graph, way->name.locals);
     int any = locals == NULL ? -1 : PyObject_IsTrue(locals);
@@ -461,18 +448,21 @@ static Fields *
 scope_of(Way *way, PyObject *environ)
 {
     PyObject *id = NULL, *method = NULL, *script = NULL, *path = NULL, *stream = NULL, *query = NULL, *remote = NULL;
-    PyObject *now = NULL, *request = NULL, *origin = NULL;
+    PyObject *now = NULL;
     int watched = way->engine != Py_None;
-    Fields *scope = NULL;
-    if ((id = entry(environ, way->name.request_id)) != NULL && (method = entry(environ, way->name.request_method)) != NULL &&
+    Fields *scope = open_scope(way);
+    if (scope != NULL && (id = entry(environ, way->name.request_id)) != NULL &&
+        (method = entry(environ, way->name.request_method)) != NULL &&
         (script = entry(environ, way->name.script_name)) != NULL && (path = entry(environ, way->name.path_info)) != NULL &&
         (stream = entry(environ, way->name.input)) != NULL && (query = entry(environ, way->name.query)) != NULL &&
-        (remote = entry(environ, way->name.remote)) != NULL && (now = time_of(way)) != NULL) {
-        request = PyTuple_Pack(7, way->identify, way->guard, id, method, script, path, now);
-        origin = request != NULL && watched ? PyTuple_Pack(5, query, way->nothing, remote, path, environ) : NULL;
+        (remote = entry(environ, way->name.remote)) != NULL && note_time(way, scope) == 0 &&
+        (now = time_of(scope)) != NULL) {
+        scope->exchange = Py_NewRef(stream == Py_None ? environ : stream);
+        scope->request = PyTuple_Pack(7, way->identify, way->guard, id, method, script, path, now);
+        scope->origin = watched ? PyTuple_Pack(5, query, way->nothing, remote, path, environ) : NULL;
     }
-    if (request != NULL && (origin != NULL || !watched)) {
-        scope = open_scope(way, request, stream == Py_None ? environ : stream, origin);
+    if (scope != NULL && (scope->request == NULL || (watched && scope->origin == NULL))) {
+        Py_CLEAR(scope);
     }
     Py_XDECREF(id);
     Py_XDECREF(method);
@@ -482,8 +472,6 @@ scope_of(Way *way, PyObject *environ)
     Py_XDECREF(query);
     Py_XDECREF(remote);
     Py_XDECREF(now);
-    Py_XDECREF(request);
-    Py_XDECREF(origin);
     return scope;
 }
 

@@ -28,6 +28,7 @@ from stateguard.passing import PassingScope
 from stateguard.request_data import RequestData
 from stateguard.scope import Scope as RequestScope
 from stateguard.scope import by_thread, current_scope, entered, leave
+from stateguard.short import Door, through
 from stateguard.way import way
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ ID_LENGTH = 128
 """An incoming ``X-Request-ID`` longer than this, or not printable, is not used."""
 
 
-class StateGuardMiddleware:
+class StateGuardMiddleware(Door):
     """See the module's text; ``.guard`` is the guard, ``.app`` the wrapped application."""
 
     def __init__(
@@ -94,22 +95,22 @@ class StateGuardMiddleware:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.app, name)
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if through is not None and cls.__call__ is _OWN_CALL:
+            through(cls)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
-        """Serve one connection: guarded if it is a request, forwarded as it is if not."""
-        short = self._way
-        if short is not None:
-            mine = short.open(scope)
-            if mine is not None:
-                try:
-                    return await short.serve(self._served(scope, receive, send), mine)
-                finally:
-                    short.close(mine)
+        """Serve one connection: guarded if it is a request, forwarded as it is if not.
+
+        Where it is compiled, requests that are as simple as most never come here: see ``_short_asgi.c``.
+        """
         guard = self.guard
         kind = scope.get("type")
         if (kind != "http" and kind != "websocket") or guard.mode == "off":  # noqa: PLR1714 (the fastest way)
             return await self._forward(scope, receive, send)
-        # The same where nothing is compiled, and for requests inside of others. Nothing is called that can be
-        # said here: a server's caches have forgotten us, and each function more is fetched from memory again.
+        # Where nothing is compiled, every request comes here. Nothing is called that can be said here: a
+        # server's caches have forgotten us, and each function more is fetched from memory again.
         headers = scope.get("headers")
         exchange: Any = headers if type(headers) is list else _exchange(scope)
         engine = guard.engine
@@ -224,6 +225,13 @@ class StateGuardMiddleware:
         if not request.shares_scope:
             request.scope.exchange, request.scope.owner = exchange, guard
         return request
+
+
+_OWN_CALL = StateGuardMiddleware.__call__
+"""Who has put another one in its place is to be obeyed."""
+
+if through is not None:
+    through(StateGuardMiddleware)
 
 
 def _facts(scope: Scope, guard: Guard) -> tuple[Any, ...]:

@@ -20,6 +20,7 @@ from __future__ import annotations
 from time import perf_counter_ns, process_time_ns
 from typing import Literal
 
+from stateguard.short import PaceNumbers
 from stateguard.waiting import waited
 
 Gait = Literal["strict", "brief", "sparse"]
@@ -71,7 +72,7 @@ LOOKS = 8
 else on the machine can make a single one last."""
 
 
-class Pace:
+class Pace(PaceNumbers):
     """Chooses the gait for one guard. ``fixed`` keeps it strict whatever it costs.
 
     ``max_pause`` is in seconds.
@@ -104,7 +105,6 @@ class Pace:
         "gait",
         "handling",
         "max_pause",
-        "next_look",
         "next_weighing",
         "slicing",
     )

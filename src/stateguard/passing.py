@@ -22,7 +22,6 @@ from stateguard.attribution.unseen import RUNNING
 from stateguard.leak import SUSPECTS
 from stateguard.request_data import RequestData
 from stateguard.scope import Scope
-from stateguard.short import Drive
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator
@@ -308,8 +307,6 @@ class Passing:
 
 
 pieces.boundary(Passing.serve.__code__)
-if Drive is not None:
-    pieces.boundary(Drive)
 
 
 def _is_inside(scope: Scope | None, outer: Scope) -> bool:

@@ -13,19 +13,57 @@ from typing import TYPE_CHECKING
 from stateguard import compiled
 
 if TYPE_CHECKING:
-    from stateguard._short import Drive, ScopeFields, Timer, Way
+    from stateguard._short import (
+        Door,
+        Drive,
+        PaceNumbers,
+        ScopeFields,
+        TallyNumbers,
+        Timer,
+        UnseenNumbers,
+        Way,
+        through,
+    )
 
     COMPILED: bool
 else:
     try:
         if not compiled.WANTED:
             raise ImportError("not wanted")
-        from stateguard._short import Drive, ScopeFields, Timer, Way
+        from stateguard._short import (
+            Door,
+            Drive,
+            PaceNumbers,
+            ScopeFields,
+            TallyNumbers,
+            Timer,
+            UnseenNumbers,
+            Way,
+            through,
+        )
 
         COMPILED = True
     except ImportError:
         COMPILED = False
-        Drive = Timer = Way = None
+        Drive = Timer = Way = through = None
+
+        class Door:
+            """What of an ASGI middleware is called."""
+
+        class PaceNumbers:
+            """What each step asks a pace for."""
+
+            __slots__ = ("next_look",)
+
+        class TallyNumbers:
+            """What each request adds to."""
+
+            __slots__ = ("requests",)
+
+        class UnseenNumbers:
+            """What each step asks of looks."""
+
+            __slots__ = ("covered", "looks")
 
         class ScopeFields:
             """What a scope keeps, and what is noted of the request that it belongs to."""
@@ -50,4 +88,15 @@ else:
             )
 
 
-__all__ = ["COMPILED", "Drive", "ScopeFields", "Timer", "Way"]
+__all__ = [
+    "COMPILED",
+    "Door",
+    "Drive",
+    "PaceNumbers",
+    "ScopeFields",
+    "TallyNumbers",
+    "Timer",
+    "UnseenNumbers",
+    "Way",
+    "through",
+]

@@ -7,6 +7,7 @@ from _thread import get_ident
 from typing import TYPE_CHECKING
 
 from stateguard.parallel import PARALLEL
+from stateguard.short import TallyNumbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
     from stateguard.watch.graph import Graph
 
 
-class Tally:
+class Tally(TallyNumbers):
     """Counts for one engine. The caller holds the guard's lock, or does not mind a lost count."""
 
-    __slots__ = ("checks", "lag_requests", "longest", "ns", "requests", "slices", "started_round", "walk_ns")
+    __slots__ = ("checks", "lag_requests", "longest", "ns", "slices", "started_round", "walk_ns")
 
     def __init__(self) -> None:
         self.clear()

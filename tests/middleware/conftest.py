@@ -76,7 +76,7 @@ def rest(guard):
     """Let the guard's requests pass from now on, as a saturated server's do, until :func:`wake`."""
     guard.start()
     guard.engine.pace.gait = "sparse"
-    guard.engine.pace.next_look = guard.engine.pace.next_weighing = 10**30
+    guard.engine.pace.next_look = guard.engine.pace.next_weighing = 1 << 62
     guard.engine.modules = len(sys.modules)
     guard.engine.passing.weigh()
     assert guard.engine.passing.open

@@ -109,7 +109,7 @@ class Program:
             for guard in self.guards:
                 rest(guard)
                 pace = guard.engine.pace
-                pace._since, pace._rarely = 10**30, 1e-20
+                pace._since, pace._rarely = 10**30, 1e-9
         self.plans = [self.plan(2) for _ in range(self.random.randint(1, 4))]
         self.kinds = [self.random.choice(self.forms) for _ in self.plans]
         self.moods = [self.random.choice((0, 0, 0, 1, None)) for _ in range(9)]

@@ -300,7 +300,8 @@ def test_fields_that_somebody_deletes_are_missed_and_nothing_else(resting):
     def app(given, start):
         scope = current_scope()
         for name in ("stepped", "account", "suspect", "began", "origin"):
-            delattr(scope, name)
+            with contextlib.suppress(TypeError):  # numbers are kept as such where it is compiled
+                delattr(scope, name)
         yield b"a"
 
     def serve():

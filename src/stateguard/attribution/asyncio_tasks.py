@@ -142,7 +142,7 @@ def _works_for(coro: Any, request: GuardedRequest) -> bool:
     """
     if not request.active and not request.guard.engine.ledger.holds(request):
         return False
-    frame = getattr(coro, "cr_frame", None)
+    frame = pieces.frame_of(coro)
     module = None if frame is None else frame.f_globals.get("__name__")
     return not (type(module) is str and module.partition(".")[0] in _SERVERS)
 

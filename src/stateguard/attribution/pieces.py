@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from stateguard.attribution.server_threads import serves
 from stateguard.parallel import PARALLEL
+from stateguard.short import Drive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -58,7 +59,7 @@ _silent: dict[int, Any] = {}
 _imported = 0
 _watching: list[Callable[[object], bool]] = []
 _loops: dict[int, Callable[[Callable[[object], bool]], bool]] = {}
-_boundaries: set[CodeType | type] = set()
+_boundaries: set[CodeType] = set()
 
 
 def begin() -> None:
@@ -158,7 +159,7 @@ def may_run_watched(coroutine: Any) -> bool:
         code = coroutine.cr_code
         if harmless.get(id(code)) is code:
             return False
-    frame = getattr(coroutine, "cr_frame", None)
+    frame = frame_of(coroutine)
     if frame is None:
         return False
     module = frame.f_globals.get("__name__")
@@ -174,20 +175,25 @@ def may_run_watched(coroutine: Any) -> bool:
     return may_write(given.get("func")) or _is_watched_coroutine(given.get("coro"))
 
 
+def frame_of(coroutine: Any) -> FrameType | None:
+    """Its frame. What a middleware has given out is not asked: it would take the long way, to have one."""
+    return None if type(coroutine) is Drive else getattr(coroutine, "cr_frame", None)
+
+
 def _is_watched_coroutine(coroutine: Any) -> bool:
-    frame = getattr(coroutine, "cr_frame", None)
+    frame = frame_of(coroutine)
     return frame is not None and is_watched(frame.f_globals.get("__name__"))
 
 
-def boundary(what: CodeType | type) -> None:
-    """What is awaited from this code, or by an awaitable of this type, is guarded by itself."""
-    _boundaries.add(what)
+def boundary(code: CodeType) -> None:
+    """What is awaited from this code is guarded by itself."""
+    _boundaries.add(code)
 
 
 def awaits_watched(coroutine: Any, watched: Callable[[object], bool]) -> bool:
     """Whether a suspended coroutine has watched code in it that no request is accountable for."""
     depth = 0
-    while coroutine is not None and depth < DEPTH and type(coroutine) not in _boundaries:
+    while coroutine is not None and depth < DEPTH and not (type(coroutine) is Drive and coroutine.guarded):
         for kind in ("cr", "gi", "ag"):
             frame = getattr(coroutine, f"{kind}_frame", None)
             if frame is not None:

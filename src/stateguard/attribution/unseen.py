@@ -12,6 +12,7 @@ from _thread import get_ident
 from typing import TYPE_CHECKING, Any
 
 from stateguard.leak import SUSPECTS
+from stateguard.short import UnseenNumbers
 
 if TYPE_CHECKING:
     from stateguard.attribution.request import GuardedRequest
@@ -21,10 +22,10 @@ RUNNING = 1 << 62
 """In place of the number of a look: a step is under way."""
 
 
-class Unseen:
+class Unseen(UnseenNumbers):
     """Those of one engine, each by its request, or by its scope if it is let pass."""
 
-    __slots__ = ("_before", "_begun", "_over", "_passing", "_under_way", "covered", "looks", "since")
+    __slots__ = ("_before", "_begun", "_over", "_passing", "_under_way", "since")
 
     def __init__(self, passing: dict[PassingScope, PassingScope]) -> None:
         self._passing = passing
