@@ -11,6 +11,7 @@ from typing import Any
 from stateguard.attribution.driven import DrivenCoroutine
 from stateguard.attribution.steps import drive
 from stateguard.passing import Passing
+from stateguard.short import Drive
 
 _SELF = os.path.realpath(os.path.join(os.path.dirname(__file__), os.pardir)) + os.sep
 _DRIVERS = {(code.co_filename, code.co_name) for code in (drive.__code__, Passing.serve.__code__)}
@@ -99,7 +100,7 @@ def _look(each: Any) -> tuple[FrameType | None, Any]:
         return each.gi_frame, each.gi_yieldfrom
     if kind is AsyncGeneratorType:
         return each.ag_frame, each.ag_await
-    if kind is DrivenCoroutine:
+    if kind is DrivenCoroutine or kind is Drive:
         return each.cr_frame, each.cr_await
     if each is not None and kind.__name__ in ("async_generator_asend", "async_generator_athrow"):
         # `async for` over a generator: the one who knows which is the garbage collector.
