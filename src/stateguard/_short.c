@@ -189,12 +189,6 @@ static PyType_Spec fields_spec = {
 
 /* -- numbers that others set ------------------------------------------------------------------------------- */
 
-static PyObject *
-numbers_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
-{
-    return type->tp_alloc(type, 0);
-}
-
 #define NUMBER(name, index) {name, T_LONGLONG, offsetof(Numbers, number[index]), 0, NULL}
 
 static PyMemberDef pace_numbers[] = {NUMBER("next_look", 0), {NULL, 0, 0, 0, NULL}};
@@ -202,7 +196,7 @@ static PyMemberDef tally_numbers[] = {NUMBER("requests", 0), {NULL, 0, 0, 0, NUL
 static PyMemberDef unseen_numbers[] = {NUMBER("covered", 0), NUMBER("looks", 1), {NULL, 0, 0, 0, NULL}};
 
 #define NUMBERS_SPEC(slots_of, title, members)                                                                \
-    static PyType_Slot slots_of[] = {{Py_tp_new, numbers_new}, {Py_tp_members, members}, {0, NULL}};          \
+    static PyType_Slot slots_of[] = {{Py_tp_members, members}, {0, NULL}};                                    \
     static PyType_Spec slots_of##_spec = {                                                                    \
         .name = "stateguard._short." title, .basicsize = sizeof(Numbers),                                     \
         .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, .slots = slots_of,                                 \

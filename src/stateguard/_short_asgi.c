@@ -6,7 +6,7 @@
 
 #include "_short.h"
 
-/* -- opening and closing ----------------------------------------------------------------------------------- */
+/* -- opening ----------------------------------------------------------------------------------------------- */
 
 HOT static int
 is_text(PyObject *value, PyObject *text)
@@ -27,15 +27,10 @@ open_for(Way *way, PyObject *asgi)
     }
     PyObject **known = scope->known;
     int all = way->engine == Py_None ? QUERY : ASKED;
-    for (int i = 0; i < all; i++) { /* a key may be of a class that compares in Python, and changes what is there */
-        PyObject *value = PyDict_GetItemWithError(asgi, way->known[i]);
-        if (value == NULL) {
-            if (PyErr_Occurred()) {
-                goto none;
-            }
-            value = Py_None;
+    for (int i = 0; i < all; i++) {
+        if ((known[i] = entry(asgi, way->known[i])) == NULL) {
+            goto none;
         }
-        known[i] = Py_NewRef(value);
     }
     if (!(is_text(known[TYPE], way->name.http) || is_text(known[TYPE], way->name.websocket)) ||
         !PyList_CheckExact(known[HEADERS]) || note_time(way, scope) < 0 ||
@@ -680,7 +675,6 @@ PyType_Spec drive_spec = {
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = drive_slots,
 };
-
 
 /* -- the middleware --------------------------------------------------------------------------------------------- */
 
