@@ -11,9 +11,11 @@ import argparse
 import importlib
 import json
 import logging
+import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +53,10 @@ def serve_wsgi(app: Any, listener: socket.socket, *, threads: int = 20) -> None:
     """Run waitress in this thread until standard input closes."""
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns at each request that waits
     server = waitress.create_server(app, sockets=[listener], threads=threads)
-    threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
-    server.run()  # returns on KeyboardInterrupt
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts with `&` ignores it
+    with suppress(KeyboardInterrupt):  # run() returns on that, once it has begun
+        threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
+        server.run()
 
 
 def serve_asgi(app: Any, listener: socket.socket) -> None:

@@ -1,6 +1,7 @@
 """The example services, one process each: what leaks, what does not, and that they work at all."""
 
 import asyncio
+import signal
 from collections.abc import Iterator
 
 import httpx
@@ -75,6 +76,16 @@ def test_strangers_are_turned_away(module: str, environment: dict[str, str]) -> 
     with Service(module, environment) as service:
         answer = httpx.post(f"{service.url}/chat", json={"message": "Hi"}, timeout=20)
     assert answer.status_code == 401
+
+
+def test_waitress_stops_where_a_shell_has_started_it_in_the_background(environment: dict[str, str]) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as for `python -m examples &` in a script
+    try:
+        with Service("examples.chat_flask.repaired", environment) as service:
+            pass
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert service.findings["leaks"] == []
 
 
 def test_a_service_that_does_not_start_says_why(environment: dict[str, str]) -> None:

@@ -71,6 +71,17 @@ def test_guards_that_do_not_watch_do_not_load_what_reports_need(tmp_path: Path) 
     assert {"concurrent.futures", "pathlib", "stateguard.report.text"}.isdisjoint(loaded)
 
 
+def test_nothing_is_left_in_the_context_that_imports_it(tmp_path: Path) -> None:
+    # Each request would inherit it, and a context that holds something takes longer to set a variable in.
+    code = (
+        "import contextvars, stateguard\n"
+        "from stateguard import *\n"
+        "for mode in ('scope-only', 'on'): Guard(mode=mode, watch=['json']).start()\n"
+        "said = [variable.name for variable in contextvars.copy_context()]"
+    )
+    assert fresh(code, tmp_path) == []
+
+
 LEAKING = """
 import logging, types
 from stateguard import Guard
