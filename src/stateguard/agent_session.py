@@ -35,8 +35,8 @@ class TokenUsage:
         return self.input + self.output + self.cache_write + self.cache_read
 
 
-# Decimal(0) leaves a variable in the context that imports this, and so in that of every request: there, setting
-# another one beside it takes longer.
+# Decimal(0) leaves a variable in the context that imports this, and so in that of every request: where it is,
+# setting another one takes longer.
 _NOTHING = Context().run(Decimal, 0)
 
 
