@@ -378,6 +378,7 @@ way_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 #define FIND(holder, field) FIND_AS(T_OBJECT_EX, holder, field)
 #define FIND_NUMBER(holder, field) FIND_AS(T_LONGLONG, holder, field)
     FIND(by_thread, used)
+    FIND(guard, mode)
     if (self->engine != Py_None) {
         CELLS(FIND)
         NUMBERS(FIND_NUMBER)
@@ -427,8 +428,7 @@ may_open(Way *way)
             return 0;
         }
     }
-    return in_context(way->entered) == NULL && READ(way, used) == Py_False &&
-           !attribute_is(way->guard, way->name.mode, way->name.off);
+    return in_context(way->entered) == NULL && READ(way, used) == Py_False && READ(way, mode) == way->mode;
 }
 
 /* A scope, lacking what says which request it is of. NULL with an error set. */

@@ -77,13 +77,13 @@ typedef struct {
 
 /* What a Way is given, by these names. What every request asks for comes first, beside each other. */
 #define GIVEN(X) \
-    X(current) X(engine) X(entered) X(guard) X(scope) X(scopes) \
+    X(current) X(engine) X(entered) X(guard) X(mode) X(scope) X(scopes) \
     X(awaited) X(by_thread) X(clock) X(clocks) X(ended) X(finder) X(identify) X(pace) X(passing) X(running) X(tally) \
     X(unseen)
 
 /* Names that are asked for, likewise. */
 #define NAMES(X) \
-    X(http) X(mode) X(off) X(sparse) \
+    X(http) X(mode) X(sparse) \
     X(abandon) X(active) X(armed) X(begin) X(client) X(close) X(contextvar) X(covered) X(end) X(enter) X(fileno) \
     X(forget) X(gait) X(give_back) X(go_on) X(gone) X(graph) X(headers) X(leave) X(locals) X(looks) X(method) \
     X(next_look) X(open) X(over) X(path) X(query_string) X(receive) X(requests) X(sample) X(send) X(session_factory) \
@@ -111,6 +111,7 @@ typedef struct {
     PyCFunction wall;       /* what gives the time, where nobody has replaced it */
     PyObject *known[ASKED]; /* under what names an ASGI scope has them; borrowed */
     struct {
+        PyObject **mode; /* of `guard`: what it was at first is `mode` */
         PyObject **used; /* of `by_thread` */
         CELLS(DECLARE_CELL)
         NUMBERS(DECLARE_NUMBER)

@@ -58,6 +58,7 @@ class Way:
         finder: object,
         guard: object,
         identify: Callable[..., Any],
+        mode: str,
         pace: object,
         passing: object,
         running: int,

@@ -596,7 +596,7 @@ drive_repr(Drive *self)
     return PyUnicode_FromFormat("<coroutine object %s at %p>", QUALNAME, self);
 }
 
-static PyObject *
+HOT static PyObject *
 drive_await(Drive *self)
 {
     if (self->state == WAITING) {

@@ -72,6 +72,9 @@ class Guard:
     :class:`~stateguard.errors.WatchError` for a pattern that matches nothing.
     """
 
+    # In a place of its own: each request asks for it.
+    __slots__ = ("__dict__", "__weakref__", "mode")
+
     def __init__(self, **options: Unpack[Options]) -> None:
         with allowed_to_block():
             self.config: Config = load_config(options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter_ns, time  # noqa: F401  (asked for by its name)
+from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
 from stateguard.attribution.request import current
@@ -24,6 +25,8 @@ def way(guard: Guard, identify: Callable[..., RequestInfo]) -> Way | None:
     """The short way through a middleware of ``guard``, if there is one. ``identify`` names a request."""
     if Way is None or guard.mode == "off" or guard.config.scope != "contextvar":
         return None
+    if type(getattr(type(guard), "mode", None)) is not MemberDescriptorType:
+        return None  # a subclass says it in another way
     engine: Any = guard.engine
     return Way(
         awaited=awaited,
@@ -37,6 +40,7 @@ def way(guard: Guard, identify: Callable[..., RequestInfo]) -> Way | None:
         finder=engine and engine.finder,
         guard=guard,
         identify=identify,
+        mode=guard.mode,
         pace=engine and engine.pace,
         passing=engine and engine.passing,
         running=RUNNING,

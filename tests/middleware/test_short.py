@@ -19,7 +19,7 @@ from time import perf_counter_ns, time
 
 import pytest
 
-from stateguard import short
+from stateguard import Guard, short
 from stateguard.asgi import StateGuardMiddleware
 from stateguard.attribution.request import current
 from stateguard.attribution.steps import awaited
@@ -69,6 +69,7 @@ def _given(guard):
         "finder": engine.finder,
         "guard": guard,
         "identify": print,
+        "mode": guard.mode,
         "pace": engine.pace,
         "passing": engine.passing,
         "running": RUNNING,
@@ -209,7 +210,8 @@ def test_a_way_is_made_of_what_it_needs_and_of_nothing_else(way, resting):
 def test_a_way_is_for_one_whose_numbers_lie_where_it_reads_them(way, resting):
     if way is None:
         return
-    for name in ("by_thread", "finder", "pace", "passing", "tally", "unseen", "engine"):
+    assert way(), "with what belongs there"
+    for name in ("by_thread", "finder", "guard", "pace", "passing", "tally", "unseen", "engine"):
         with pytest.raises((TypeError, AttributeError)):
             way(**{name: types.SimpleNamespace(used=False, requests=0)})
 
@@ -549,6 +551,25 @@ def test_copies_and_subclasses_are_served(resting):
         StateGuardMiddleware.__new__(StateGuardMiddleware).app  # noqa: B018
     with pytest.raises(AttributeError):
         asyncio.run(StateGuardMiddleware.__new__(StateGuardMiddleware)(http_scope(), None, None))
+
+
+@pytest.mark.parametrize("mode", ["scope-only", "on"])
+def test_a_mode_that_changes_later_is_obeyed(make_guard, mode):
+    async def app(scope, receive, send):
+        return current_scope() is not None
+
+    class Hesitating(Guard):
+        """Says it in a way of its own."""
+
+        mode = property(lambda self: self.now, lambda self, mode: vars(self).update(now=mode))
+
+    for guard in (make_guard(mode=mode), Hesitating(mode=mode)):
+        guarded = StateGuardMiddleware(app, guard=guard)
+        served = []
+        for guard.mode in (mode, "off", "".join(mode), mode):
+            served.append(asyncio.run(guarded(http_scope(), None, None)))
+        assert served == [True, False, True, True]
+        guard.close()
 
 
 # -- code that runs in the middle of it ------------------------------------------------------------
