@@ -268,6 +268,28 @@ def test_what_comes_to_the_end_is_found_at_a_glance(state, kind):
 
 
 @pytest.mark.parametrize("kind", GROWN)
+def test_a_full_look_does_not_read_all_of_it_again(state, kind):
+    make, add = GROWN[kind]
+    state.grown = grown = make()
+    watcher = watch_by_the_end()
+    block = large_block(watcher, grown)
+    read = block.refs
+    told_kind = {"list": "appended", "dict": "added"}[kind]
+    for i in range(3):
+        add(grown, i)
+        [seen] = watcher.check()
+        assert (seen.change.kind, seen.fresh) == (told_kind, not i)
+        assert large_block(watcher, grown) is block
+        assert block.refs is read
+        assert hot(watcher, grown)
+    add(grown, 3)
+    first = 0 if kind == "list" else "k0"
+    grown[first] = "other"
+    assert [seen.change.kind for seen in watcher.check()] == [told_kind, "replaced"]
+    assert watcher.check() == []
+
+
+@pytest.mark.parametrize("kind", GROWN)
 def test_growth_is_told_as_a_full_look_tells_it(state, kind):
     make, add = GROWN[kind]
     state.grown = grown = make()

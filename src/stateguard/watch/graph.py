@@ -85,9 +85,9 @@ class Graph(Nodes):
         # Absorbing rearranges the blocks: look at all of one kind first.
         found: list[Difference] = []
         removed: list[Any] = []
-        for block in [block for block in self.hot if not block.clean()]:
+        for block in [block for block in list(self.hot) if not self._whole(block, found, removed)]:
             self._absorb(block, found, removed)
-        for block in [block for block in self.blocks if not block.clean(keys)]:
+        for block in [block for block in list(self.blocks) if not self._whole(block, found, removed, keys)]:
             self._absorb(block, found, removed, fresh=True)
         for block in [block for block in self.spaces if not block.clean(keys=False)]:
             self._absorb(block, found, removed, fresh=True)
@@ -181,6 +181,12 @@ class Graph(Nodes):
                     self.hot[block] = None
                     self._cool()
         return growth is not None
+
+    def _whole(self, block: Block, found: list[Difference], removed: list[Any], keys: bool = True) -> bool:
+        """The same when all of it is compared: to read a large block once more takes many times as long."""
+        if self.is_glanced_at(block) and not self._glance(block, found, removed):
+            return False
+        return block.clean(keys)
 
     def _go_on(self, block: Block, until: int, found: list[Difference], removed: list[Any]) -> bool | None:
         """Whether a block is as it was; ``None`` if there has not been time for all of it."""
