@@ -290,6 +290,22 @@ def test_a_full_look_does_not_read_all_of_it_again(state, kind):
 
 
 @pytest.mark.parametrize("kind", GROWN)
+def test_what_has_grown_and_changed_elsewhere_at_once_is_new_both_times(state, kind):
+    make, add = GROWN[kind]
+    state.grown = grown = make()
+    watcher = watch_by_the_end()
+    add(grown, 0)
+    grown[7 if kind == "list" else "k7"] = "other"
+    assert [seen.fresh for seen in watcher.check()] == [True, True]  # before the look, for all that is known
+    assert hot(watcher, grown)
+    assert watcher.check() == watcher.check_hot() == []
+    add(grown, 1)
+    [seen] = watcher.check_hot()
+    assert not seen.fresh
+    assert round_of(watcher) == []
+
+
+@pytest.mark.parametrize("kind", GROWN)
 def test_growth_is_told_as_a_full_look_tells_it(state, kind):
     make, add = GROWN[kind]
     state.grown = grown = make()
