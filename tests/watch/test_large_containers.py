@@ -243,6 +243,10 @@ GROWN = {
 }
 
 
+TOLD = {"list": "appended", "dict": "added"}
+"""What is told of them."""
+
+
 @pytest.mark.parametrize("kind", GROWN)
 def test_what_comes_to_the_end_is_found_at_a_glance(state, kind):
     make, add = GROWN[kind]
@@ -250,7 +254,7 @@ def test_what_comes_to_the_end_is_found_at_a_glance(state, kind):
     watcher = watch_by_the_end()
     add(grown, 0)
     [(_, told_kind)] = round_of(watcher)
-    assert told_kind == {"list": "appended", "dict": "added"}[kind]
+    assert told_kind == TOLD[kind]
     assert hot(watcher, grown)
     for i in range(1, 30):
         add(grown, i)
@@ -274,18 +278,17 @@ def test_a_full_look_does_not_read_all_of_it_again(state, kind):
     watcher = watch_by_the_end()
     block = large_block(watcher, grown)
     read = block.refs
-    told_kind = {"list": "appended", "dict": "added"}[kind]
     for i in range(3):
         add(grown, i)
         [seen] = watcher.check()
-        assert (seen.change.kind, seen.fresh) == (told_kind, not i)
+        assert (seen.change.kind, seen.fresh) == (TOLD[kind], not i)
         assert large_block(watcher, grown) is block
         assert block.refs is read
         assert hot(watcher, grown)
     add(grown, 3)
     first = 0 if kind == "list" else "k0"
     grown[first] = "other"
-    assert [seen.change.kind for seen in watcher.check()] == [told_kind, "replaced"]
+    assert [seen.change.kind for seen in watcher.check()] == [TOLD[kind], "replaced"]
     assert watcher.check() == []
 
 
