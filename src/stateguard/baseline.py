@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from time import perf_counter_ns, process_time_ns, thread_time_ns
 from typing import TYPE_CHECKING
@@ -48,8 +49,12 @@ def _load() -> None:
 
     import stateguard.report.text  # noqa: F401
     from stateguard.attribution.choose import choose_tracer
+    from stateguard.report import advice
+    from stateguard.watch import paths
 
     choose_tracer()  # which loads the one of this interpreter
+    for pattern in (*advice.PATTERNS, *paths.PATTERNS):
+        re.compile(pattern)  # the first leak is not to wait for that
 
 
 class Portions:
@@ -117,9 +122,7 @@ class Baseline:
                 return
             engine.looking = True
             try:
-                watcher.check()
-                watcher.check_cold()
-                watcher.check_settings()
+                watcher.accept()
             except Exception:
                 engine.started = False
                 engine.failed("taking the baseline")

@@ -34,7 +34,7 @@ from stateguard.warmup import WarmUp, parse_warm_up
 from stateguard.watch.watcher import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from stateguard.attribution.request import GuardedRequest
@@ -149,7 +149,7 @@ class Engine:
         pieces.watch(watcher.table.watches)
         follow_threads()
         self.pace.expect(watcher.graph.cost)
-        watcher.graph.portion = None if self.pace.fixed else AT_ONCE
+        watcher.graph.allowance = None if self.pace.fixed else self.pace.max_pause
         self.slices.slow_down()
         self.started = True
 
@@ -479,6 +479,7 @@ class Engine:
             seen = watcher.check_hot() if hot else watcher.check(keys=strict)
             if seen:
                 self.settling.settle(seen, proven=strict and (hot or not self._loose))
+            self._told(watcher)
             if whole:
                 self._looked()
             if not hot:
@@ -498,8 +499,17 @@ class Engine:
             if not (brief or line):
                 self.slices.look()
         elif pace.slicing or (not pace.fixed and watcher.graph.unsettled):
-            pace.slicing = True
+            pace.fall_behind()
             self.slices.slow_down()
+
+    def _told(self, watcher: Watcher, suspects: Iterable[GuardedRequest | PassingScope] = ()) -> None:
+        """What a look has seen has been settled. What it had no time for is left to the slices, and then any
+        of the ``suspects`` may have written it, and who is running.
+        """
+        watcher.told()
+        if watcher.graph.behind:
+            watcher.graph.behind = False
+            self.slices.fall_behind([*suspects, *self.unseen.suspects(), *self.ledger.running()])
 
     def _looked(self) -> None:
         """A look at everything is complete."""
@@ -526,6 +536,7 @@ class Engine:
             seen += watcher.check_settings()
             if seen:
                 self.settling.settle_deep(seen, served, among, strict)
+            self._told(watcher, [*self.window.values(), *served])
             self.window_over = self.over
             running = {id(request): request for request in self.ledger.running()}
             self.window = {**self.active, **{id(one): one for one in list(self.passing.scopes)}, **running}

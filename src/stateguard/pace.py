@@ -81,6 +81,7 @@ class Pace(PaceNumbers):
     __slots__ = (
         "_area",
         "_area_before",
+        "_behind",
         "_calm",
         "_changed",
         "_closer",
@@ -137,6 +138,7 @@ class Pace(PaceNumbers):
         self._next_deep = 0
         self._next_slice = 0
         self._looks = 0
+        self._behind = False
         self._fastest = 0
         self._over = 0
         self._calm = 0
@@ -184,10 +186,15 @@ class Pace(PaceNumbers):
     def expect(self, cost: int) -> None:
         """Looking at everything at once is expected to take so many nanoseconds: choose by that."""
         self._looks = 0
-        if self.slicing:
-            self.slicing = not self.fixed and cost > self.max_pause // 2
-        else:
-            self.slicing = not self.fixed and cost > self.max_pause
+        # Where it was comparing that took too long, not before there is room to spare.
+        most = self.max_pause // 2 if self.slicing and not self._behind else self.max_pause
+        self.slicing = not self.fixed and cost > most
+        self._behind = self._behind and self.slicing
+
+    def fall_behind(self) -> None:
+        """There is more to follow than a look has time for: that is left to slices, for a round at least."""
+        self._behind = self._behind or not self.slicing
+        self.slicing = True
 
     def due(self) -> bool:
         """Whether the next look may be taken. Always, unless looks are sparse."""

@@ -15,7 +15,7 @@ from contextlib import suppress
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
-from stateguard.watch.content import own_dict
+from stateguard.watch.content import differing, own_dict
 from stateguard.watch.diff import ABSENT
 from stateguard.watch.kinds import Kind, is_a, module_of, mro, namespace, qualname
 from stateguard.watch.paths import GENERATED
@@ -197,7 +197,7 @@ class Rater:
         if change.entry:  # the identity of a thread, a file descriptor: used anew as soon as it is free
             old, new = change.old, change.new
             return type(change.key) is int and type(old) is type(new) and self._is_handle(new)
-        before, after = difference.before, difference.after
+        before, after = differing(difference.before, difference.after)
         if before.keys is None or after.keys is None:
             went, came = change.went, change.came
             made = False

@@ -36,6 +36,7 @@ class Settling:
 
     def settle(self, seen: list[Seen], proven: bool) -> None:
         """``proven``: all of this was looked at when the stretches now running began, or later."""
+        seen = self._without_late(seen)
         alibi = self._engine.finder.alibi if self._engine.finder.armed else None
         # What has not changed before is compared by full looks only. Who has run since the last of them
         # counts, and the lines in flight say nothing, unless there is a full look after each line.
@@ -54,7 +55,7 @@ class Settling:
         """What is compared once per request: anybody in the window may have changed it, and so may those who
         were ``served`` while looks were sliced; ``among`` about so many, if not 0.
         """
-        engine = self._engine
+        engine, seen = self._engine, self._without_late(seen)
         # When looks are less close, code outside any request may have done it before this one came.
         unseen = {id(one): one for one in (*served, *engine.unseen.suspects())}
         found = {**engine.window, **unseen}.values()
@@ -65,6 +66,13 @@ class Settling:
         if len(engine.window) >= SUSPECTS:
             among = max(among, engine.tally.requests - engine.window_over, 1)
         self.record(seen, list(suspects.values()), unproven=not strict or loose, locate=nowhere, among=among)
+
+    def _without_late(self, seen: list[Seen]) -> list[Seen]:
+        """Settle what an earlier look has left out: those who have written it may be gone. The others."""
+        late = [one for one in seen if one.late]
+        if late:
+            self._engine.slices.settle(late)
+        return [one for one in seen if not one.late]
 
     def _blame(
         self, seen: list[Seen], candidates: list[GuardedRequest], unproven: bool, full: bool = False

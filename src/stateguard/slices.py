@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from stateguard.attribution.request import GuardedRequest
     from stateguard.engine import Engine
     from stateguard.passing import PassingScope
+    from stateguard.watch.watcher import Seen
 
 logger = logging.getLogger("stateguard")
 
@@ -43,9 +44,10 @@ class Slices:
         if pace.slicing and not self._said:
             self._said = True
             logger.warning(
-                "stateguard: comparing %s watched objects at once would pause longer than %.3g ms, so it is "
-                "done in slices. What has changed before is compared around every step, as far as the budget "
-                "allows; a change to anything else is found within one round, see guard.stats (%s)",
+                "stateguard: comparing %s watched objects, and following what changes in them, would pause "
+                "longer than %.3g ms at once, so it is done in slices. What has changed before is compared "
+                "around every step, as far as the budget allows; a change to anything else is found within "
+                "one round, see guard.stats (%s)",
                 f"{len(watcher.graph):,}",
                 pace.max_pause / 1e6,
                 see("slices"),
@@ -55,8 +57,23 @@ class Slices:
         """What has not been walked yet has its turn in the round from now on."""
         watcher, pace = self._engine.watcher, self._engine.pace
         if watcher is not None and watcher.graph.unsettled and not pace.slicing:
-            pace.slicing = True
+            pace.fall_behind()
             self.slow_down()
+
+    def fall_behind(self, suspects: list[GuardedRequest | PassingScope]) -> None:
+        """A look had no time for all that differed: any of the ``suspects`` may have written the rest."""
+        watcher, pace, engine = self._engine.watcher, self._engine.pace, self._engine
+        if watcher is None:
+            return
+        if not pace.slicing:
+            watcher.graph.rotation.restart()  # a round from here on
+            self._began = self._began_earlier = max(engine.over - len(suspects), 0)
+            pace.fall_behind()
+            self.slow_down()
+        self.partly()
+        self._partial_deep = True
+        for one in suspects:
+            self.note(one)
 
     def note(self, one: GuardedRequest | PassingScope) -> None:
         """It has had a stretch meanwhile."""
@@ -80,7 +97,7 @@ class Slices:
         """All has been compared, but for what was being walked: that is as old as it was."""
         engine, watcher = self._engine, self._engine.watcher
         served, self._served = self._served, {}
-        if watcher is not None and watcher.graph.unsettled:
+        if watcher is not None and watcher.graph.owing:
             self._earlier = dict(list({**self._earlier, **served}.items())[-SUSPECTS:])
         else:
             self._earlier, self._began_earlier = served, self._began
@@ -111,10 +128,7 @@ class Slices:
         return served, among
 
     def look(self) -> None:
-        """Go on with the round, if its share of time allows; the lock is held.
-
-        What differs there may have been written by anybody since the round before.
-        """
+        """Go on with the round, if its share of time allows; the lock is held."""
         engine = self._engine
         watcher, pace = engine.watcher, engine.pace
         until = pace.slice()
@@ -127,16 +141,8 @@ class Slices:
             engine.looking = True
             seen = watcher.check_slice(until)
             if seen:
-                # First: whoever ends is noted as unseen, and only then leaves the ledger.
-                running = engine.ledger.running()
-                # Who was let pass says so when it is asked for, and not at each step.
-                served = (*self._suspects(), *engine.unseen.suspects())
-                found = (*running, *map(engine.passing.request, served))
-                suspects = {id(one): one for one in found}
-                among = max(self._among(), engine.unseen.among(engine.tally.requests))
-                engine.settling.record(
-                    seen, list(suspects.values()), unproven=True, locate=nowhere, among=among
-                )
+                self.settle(seen)
+            watcher.told()
         except Exception:
             engine.started = False
             engine.failed("comparing shared state")
@@ -145,9 +151,21 @@ class Slices:
             engine.tally.slice(pace.slice_spent(started), rotation.rounds != rounds)
             if rotation.rounds != rounds:
                 self._next_round()
-        if rotation.rounds != rounds and not watcher.graph.unsettled:
+        if rotation.rounds != rounds and not watcher.graph.owing:
             pace.expect(watcher.graph.cost)
             self.slow_down()
+
+    def settle(self, seen: list[Seen]) -> None:
+        """This may have been written by anybody since the round before."""
+        engine = self._engine
+        # First: whoever ends is noted as unseen, and only then leaves the ledger.
+        running = engine.ledger.running()
+        # Who was let pass says so when it is asked for, and not at each step.
+        served = (*self._suspects(), *engine.unseen.suspects())
+        found = (*running, *map(engine.passing.request, served))
+        suspects = {id(one): one for one in found}
+        among = max(self._among(), engine.unseen.among(engine.tally.requests))
+        engine.settling.record(seen, list(suspects.values()), unproven=True, locate=nowhere, among=among)
 
     def clear(self) -> None:
         """Nobody is being served: after a fork, or at the end."""

@@ -72,6 +72,7 @@ class Judge:
         """
         found: list[tuple[Leak, GuardedRequest | None, Seen]] = []
         around = [request for request in in_flight if request.active]
+        suspects = _listed(candidates)  # the same for all: naming them takes longer than all else
         for one in seen:
             if not candidates:
                 self._note_outside(one.root, threads)
@@ -85,7 +86,8 @@ class Judge:
             count = len(others) + unlisted
             if unlisted and sole is not None and sole.active and len(others) == len(around):
                 count -= 1  # it is one of those that are not listed
-            leak = self._leak(one, sole, candidates, others, count, locate(one, sole), unlocated, among)
+            where = locate(one, sole)
+            leak = self._leak(one, sole, candidates, suspects, others, count, where, unlocated, among)
             if sole is not None:
                 restored = self._put_back(sole, leak, others, moment)
                 if restored is not None:
@@ -100,6 +102,7 @@ class Judge:
         seen: Seen,
         sole: GuardedRequest | None,
         candidates: Sequence[GuardedRequest],
+        suspects: tuple[RequestInfo, ...],
         others: Sequence[GuardedRequest],
         others_count: int,
         location: Location | None,
@@ -111,10 +114,6 @@ class Judge:
         data = candidates[0].data if len(candidates) == 1 and not among else None
         severity, reason = self._rater.rate(seen, data, len(candidates))
         confidence: Confidence = "exact" if sole is not None else "suspected"
-        suspects: tuple[RequestInfo, ...] = ()
-        count = 0
-        if sole is None:
-            suspects, count = _listed(candidates), max(len(candidates), among)
         path, before, after = seen.path, change.before, change.after
         if self._watcher.shows_values:
             secrets = frozenset[str]().union(*(one.data.credentials() for one in candidates if one.data))
@@ -128,8 +127,8 @@ class Judge:
             reason=reason,
             request=sole.info if sole is not None else None,
             confidence=confidence,
-            suspects=suspects,
-            suspect_count=count,
+            suspects=suspects if sole is None else (),
+            suspect_count=max(len(candidates), among) if sole is None else 0,
             suspect_count_exact=not among,
             location=location,
             before=before,

@@ -310,6 +310,11 @@ WRONG = [
     ("same_items", ([], [], 0.0, 1)),
     ("same_items", ([], [], Hostile(), 0)),
     ("same_items", ([], [], 0, 0, 0)),
+    ("find", ([], None, 0)),
+    ("find", ((), None, 0, 0)),
+    ("find", ([], None, None, 0)),
+    ("find", ([], None, 0, 1.0)),
+    ("find", ([], None, Hostile(), 0)),
 ]
 
 
@@ -326,6 +331,21 @@ def test_numbers_beyond_a_machine_word_are_refused():
     for start, count in ((2**70, 1), (1, 2**70), (-(2**70), 0), (2**70, None)) if compiled else ():
         with pytest.raises(OverflowError):
             compiled.same_items([1], [1], start, count)
+
+
+FIND = [compare._find, *([compiled.find] if compiled else [])]
+
+
+@pytest.mark.parametrize("find", FIND)
+def test_an_object_is_found_where_it_lies(find):
+    Hostile.armed = True
+    wanted, other = Hostile(), Hostile()
+    items = [other, wanted, None, wanted]
+    assert [find(items, wanted, start, 9) for start in range(5)] == [1, 1, 3, 3, -1]
+    assert [find(items, wanted, 0, stop) for stop in (-1, 0, 1, 2, 2**40)] == [-1, -1, -1, 1, 1]
+    assert find([], wanted, 0, 0) == find(items, wanted, 7, 9) == find(items, wanted, 3, 2) == -1
+    with pytest.raises(ValueError, match="negative"):
+        find(items, wanted, -1, 4)
 
 
 def counted(objects):

@@ -334,7 +334,7 @@ def test_what_holds_itself_is_let_go_of_when_the_walk_has_come_to_its_end(state)
     made.module.root_list.append(item)
     watcher = Watcher([MODULE], process=False)
     watcher.start()
-    watcher.graph.portion = 64
+    watcher.graph.allowance = 0
     made.module.root_list[:] = [[[n]] for n in range(500)]  # more than is walked at once
     watcher.check()
     assert watcher.graph.walk
@@ -342,3 +342,25 @@ def test_what_holds_itself_is_let_go_of_when_the_walk_has_come_to_its_end(state)
         watcher.check_slice(perf_counter_ns() + 1_000_000)
     assert item not in watcher.graph
     compare(watcher, 0, "last")
+
+
+def test_nothing_differs_after_a_walk():
+    """Asking an instance for its dictionary changes what it refers to before CPython 3.13."""
+
+    class Made:
+        def __init__(self):
+            self.parts = []
+
+    Made.__module__ = "tests.watch.just_walked"
+    module = types.ModuleType(Made.__module__)
+    module.MADE = [Made() for _ in range(100)]
+    sys.modules[module.__name__] = module
+    try:
+        watcher = Watcher([module.__name__], process=False)
+        watcher.start()
+        assert watcher.graph.check() == []
+        module.MADE.append(Made())
+        assert len(watcher.graph.check()) == 1
+        assert watcher.graph.check() == []
+    finally:
+        del sys.modules[module.__name__]

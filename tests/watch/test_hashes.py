@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stateguard.watch.digest import FEW, HUGE, ITEMS, NODES, Digester
+from stateguard.watch.digest import FEW, HASHED, HUGE, ITEMS, Digester
 from stateguard.watch.kinds import TypeTable
 from stateguard.watch.watcher import Watcher
 
@@ -36,7 +36,7 @@ def test_what_is_known_changes_no_hash(items: list[Any], more: list[Any], data: 
         assert made.digest_parts("list", values, known=known) == made.digest_parts("list", values)
 
 
-@pytest.mark.parametrize("size", [NODES // 8, NODES // 4, NODES])
+@pytest.mark.parametrize("size", [HASHED // 8, HASHED // 4, HASHED])
 def test_nor_where_not_all_of_it_goes_in(size: int) -> None:
     heavy = [[i] * (size // 4) for i in range(20)]  # each of which takes its share of what may go in
     known: dict[int, tuple[bytes, int]] = {}

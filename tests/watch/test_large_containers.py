@@ -220,7 +220,7 @@ def settle(watcher):
 
 def watch_by_the_end():
     watcher = watch()
-    watcher.graph.portion = 2_000  # as where looks have a limit
+    watcher.graph.allowance = 10**10  # as where looks have a limit, which is far
     return watcher
 
 

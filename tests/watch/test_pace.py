@@ -175,3 +175,18 @@ def test_requests_are_counted_anew_in_the_child_of_a_fork() -> None:
     cost(pace, 0.05, begun=3_000)  # nothing that takes anything off what has been spent
     assert pace.gait == "sparse"
     assert max(pace._rarely, pace._share) <= pace.budget
+
+
+def test_who_has_fallen_behind_goes_back_as_soon_as_everything_fits():
+    pace = Pace(0.05, fixed=False, max_pause=0.002)
+    pace.fall_behind()
+    assert pace.slicing
+    pace.expect(1_900_000)
+    assert not pace.slicing
+    pace.expect(2_100_000)
+    assert pace.slicing
+    pace.fall_behind()  # it slices already, because comparing takes too long
+    pace.expect(1_900_000)
+    assert pace.slicing
+    pace.expect(900_000)
+    assert not pace.slicing

@@ -330,9 +330,8 @@ def test_who_serves_when_slices_end_has_not_changed_a_logger_before(state):
         for _ in range(3):
             pace.gait, pace._next_deep = "strict", 0
             serve(guard)
-        pace.slicing = False
-        for _ in range(3):
-            pace.gait = "strict"
+        for _ in range(10):
+            pace.slicing, pace.gait = False, "strict"
             serve(guard)
         [leak] = [leak for leak in guard.leaks if "propagate" in leak.path]
         assert "guilty" in {one.path for one in leak.suspects}

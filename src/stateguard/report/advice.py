@@ -21,6 +21,7 @@ _CLASS = r"\.[A-Z][A-Z0-9]*[a-z]\w*\.\w+\Z"
 _CLOSURE = r"\(nonlocal (\w+)\)"
 _SETTINGS = ("os.", "sys.", "logging.", "warnings.", "locale.", "signal.")
 _CODE = r"(\A|new: )(function|method|class) "
+PATTERNS = (_CLIENT, _CLASS, _CLOSURE, _CODE)
 
 
 def advise(path: str, root: str, kind: str, before: str, after: str = "", holder: str = "") -> str:

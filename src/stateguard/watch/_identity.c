@@ -172,11 +172,41 @@ same_run(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
     return compare_runs(args[0], i, args[2], j, count);
 }
 
+PyDoc_STRVAR(find_doc,
+"find(items, obj, start, stop, /)\n--\n\n"
+"Where the very object `obj` lies in the list `items` from `start` on and before `stop`; -1 if it does not.");
+
+static PyObject *
+find(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
+{
+    Py_ssize_t range[2];
+    if (n != 4 || !PyList_Check(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "find() takes a list, an object, a start and a stop");
+        return NULL;
+    }
+    if (!integers(args + 2, range, 2)) {
+        return NULL;
+    }
+    if (range[0] < 0) {
+        PyErr_SetString(PyExc_ValueError, "places must not be negative");
+        return NULL;
+    }
+    Py_ssize_t stop = Py_MIN(range[1], PyList_GET_SIZE(args[0]));
+    PyObject *const *items = ((PyListObject *)args[0])->ob_item;
+    for (Py_ssize_t i = range[0]; i < stop; i++) {
+        if (items[i] == args[1]) {
+            return PyLong_FromSsize_t(i);
+        }
+    }
+    return PyLong_FromLong(-1);
+}
+
 static PyMethodDef methods[] = {
     {"same_referents", (PyCFunction)(void (*)(void))same_referents, METH_FASTCALL, same_referents_doc},
     {"same_keys", (PyCFunction)(void (*)(void))same_keys, METH_FASTCALL, same_keys_doc},
     {"same_items", (PyCFunction)(void (*)(void))same_items, METH_FASTCALL, same_items_doc},
     {"same_run", (PyCFunction)(void (*)(void))same_run, METH_FASTCALL, same_run_doc},
+    {"find", (PyCFunction)(void (*)(void))find, METH_FASTCALL, find_doc},
     {NULL, NULL, 0, NULL},
 };
 

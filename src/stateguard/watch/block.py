@@ -14,7 +14,7 @@ from bisect import bisect_left, bisect_right
 from itertools import chain, compress
 from typing import TYPE_CHECKING, Any
 
-from stateguard.watch.compare import COMPILED, between, identical, same_keys, same_referents, same_run
+from stateguard.watch.compare import COMPILED, between, find, identical, same_keys, same_referents, same_run
 from stateguard.watch.content import Content, Unsettled, in_order, referents, settled
 from stateguard.watch.keys import keys_of, padded
 from stateguard.watch.kinds import Kind, TypeInfo
@@ -81,6 +81,7 @@ class Block:
         "nodes",
         "parents",
         "refs",
+        "resumed",
         "soften",
     )
 
@@ -90,6 +91,8 @@ class Block:
         self.parents: list[Any] = []
         self.refs: list[Any] = []
         self.free: list[int] = []
+        self.resumed = 0
+        """The first node that the latest look at the nodes had no time for; 0 if it had for all."""
         # References that must not be held (see TypeInfo.tender) are kept as stand-ins, at a cost per check.
         self.soften = soften
         self._starts = array("I", (0,))
@@ -138,7 +141,8 @@ class Block:
         return refs if self.soften is None else self.soften(refs)
 
     def _keys_now(self) -> list[Any]:
-        if self._has_subclasses:
+        # Compiled, keys are listed only where they differ: not worth a function that would have to be made.
+        if self._has_subclasses or COMPILED:
             return list(chain.from_iterable(map(dict.__iter__, self._keyed)))
         return keys_of(self._keyed)
 
@@ -241,11 +245,27 @@ class Block:
 
     def position(self, node: Any) -> int:
         """Where a node of this block lies."""
-        return list(map(id, self.nodes)).index(id(node))
+        i = find(self.nodes, node, 0, len(self.nodes))
+        if i < 0:
+            raise ValueError("the node lies in another block")
+        return i
 
-    def places(self) -> dict[int, int]:
-        """Where each node lies, by its id."""
-        return {id(node): i for i, node in enumerate(self.nodes)}
+    def refers(self, i: int, obj: Any) -> bool:
+        """Whether ``obj`` is among the references of node ``i``."""
+        stop = len(self.refs) if len(self.nodes) == 1 else self._starts[i + 1]
+        return find(self.refs, obj, self._starts[i], stop) >= 0
+
+    def referring(self, obj: Any) -> Iterator[int]:
+        """The nodes that refer to ``obj``."""
+        at = 0
+        while True:
+            at = find(self.refs, obj, at, len(self.refs))
+            if at < 0:
+                return
+            i = 0 if len(self.nodes) == 1 else bisect_right(self._starts, at) - 1
+            if self.nodes[i] is not HOLE:
+                yield i
+            at = len(self.refs) if len(self.nodes) == 1 else self._starts[i + 1]
 
     def is_plain(self, i: int) -> bool:
         """Whether node ``i`` is a list, or a dictionary with string keys: its references are its values."""
@@ -283,6 +303,7 @@ class Block:
 
     def add(self, node: Any, info: TypeInfo, parent: Any, refs: list[Any], content: Content) -> None:
         """Take in a node."""
+        self._stale = True
         if self.free:
             i = self.free.pop()
             self.nodes[i], self.infos[i], self.parents[i] = node, info, parent
@@ -306,6 +327,7 @@ class Block:
         if self.soften is not None:
             refs = self.soften(refs)
         keys: list[Any] = []
+        keyed, ended = self._kstarts[i + 1] > self._kstarts[i], self._ended[i]
         if content.keys is not None and self.infos[i].kind is Kind.DICT:
             # A table with other than string keys reports keys and values: no second pass needed.
             general = self.infos[i].exact and len(refs) == 2 * len(content.keys)
@@ -319,7 +341,14 @@ class Block:
             if self.soften is not None:
                 content.values = self.soften(content.values)
             self._odd[i] = content
-        self._stale = True
+        if keyed != bool(keys) or ended != self._ended[i]:
+            self._stale = True
+
+    def retype(self, i: int, info: TypeInfo) -> None:
+        """Node ``i`` is of another type from now on."""
+        if self.infos[i] is not info:
+            self.infos[i] = info
+            self._stale = True
 
     def _put(self, i: int, refs: list[Any], keyed: bool) -> None:
         if len(self.nodes) == 1:

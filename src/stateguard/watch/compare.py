@@ -14,7 +14,7 @@ from __future__ import annotations
 import gc
 import operator
 import sys
-from itertools import islice
+from itertools import compress, count, islice, repeat
 from typing import TYPE_CHECKING, Any
 
 from stateguard import compiled
@@ -102,6 +102,13 @@ def _same_items(node: list[Any], before: list[Any], start: int, count: int) -> b
     return not count or (len(now) == count <= len(before) - start and same_run(now, 0, before, start, count))
 
 
+def _find(items: list[Any], obj: Any, start: int, stop: int) -> int:
+    if start < 0:
+        raise ValueError("places must not be negative")
+    here = map(operator.is_, islice(items, start, max(start, stop)), repeat(obj))
+    return next(compress(count(start), here), -1)
+
+
 COMPILED = _fast is not None
 """Whether what follows is compiled: then dictionaries of any class may be given to :data:`same_keys`."""
 
@@ -119,6 +126,11 @@ same_items: Callable[[list[Any], list[Any], int, int], bool] = (
     _fast.same_items if _fast is not None else _same_items
 )
 """Whether ``count`` items of ``node``, from ``start`` on, are those of ``before``. Neither is negative."""
+
+
+find: Callable[[list[Any], Any, int, int], int] = _fast.find if _fast is not None else _find
+"""Where ``obj`` itself lies in ``items[start:stop]``, counted from the beginning of ``items``; -1 if it does
+not. ``start`` is not negative."""
 
 
 def common_prefix(a: list[Any], b: list[Any]) -> int:
@@ -160,6 +172,64 @@ def between(
     if a_keys is not None and b_keys is not None:
         end = min(end, common_suffix(a_keys, b_keys, min(len(a_keys), len(b_keys)) - start))
     return start, end
+
+
+def run_length(a: list[Any], i: int, b: list[Any], j: int) -> int:
+    """How many elements from ``a[i]`` and ``b[j]`` on are the same objects."""
+    most, low, step = min(len(a) - i, len(b) - j), 0, 16
+    while low < most and same_run(a, i + low, b, j + low, min(step, most - low)):
+        low = min(low + step, most)
+        step *= 2
+    high = min(low + step, most)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if same_run(a, i + low, b, j + low, middle - low):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+MOST = 256
+"""Places at which two sequences differ, for :func:`unpaired` to find its way."""
+
+
+def unpaired(
+    a: list[Any], b: list[Any], a_keys: list[Any] | None = None, b_keys: list[Any] | None = None
+) -> tuple[list[int], list[int]] | None:
+    """The places in each of two sequences whose element the other has not got, or has got out of turn.
+
+    With keys, entries of mappings: both the key and the value count. ``None`` if they have little in common.
+    What is the same is compared, not hashed: a few elements that left a long sequence are found as fast as it
+    is read.
+    """
+    left, right = (a, b) if a_keys is None or b_keys is None else (a_keys, b_keys)
+    i = j = 0
+    gone: list[int] = []
+    come: list[int] = []
+    for _ in range(MOST):
+        same = run_length(left, i, right, j)
+        if left is not a:
+            same = min(same, run_length(a, i, b, j))
+        i, j = i + same, j + same
+        if i == len(left) or j == len(right):
+            break
+        if left[i] is right[j]:  # under the same key, another value
+            next_left, next_right = i + 1, j + 1
+        else:
+            next_left, next_right = find(left, right[j], i, len(left)), find(right, left[i], j, len(right))
+            if next_left < 0 and next_right < 0:
+                next_left, next_right = i + 1, j + 1
+            elif next_right < 0 or 0 <= next_left - i <= next_right - j:
+                next_right = j
+            else:
+                next_left = i
+        gone += range(i, next_left)
+        come += range(j, next_right)
+        i, j = next_left, next_right
+    else:
+        return None
+    return gone + list(range(i, len(left))), come + list(range(j, len(right)))
 
 
 def is_subsequence(part: list[Any], whole: list[Any]) -> bool:

@@ -17,7 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stateguard.parallel import PARALLEL
-from stateguard.watch.compare import between, identical
+from stateguard.watch.compare import between, find, identical, same_run, unpaired
 from stateguard.watch.kinds import Kind, is_a, namespace, qualname
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Content:
     snapshot need not store them twice.
     """
 
-    __slots__ = ("fingerprint", "gap", "keys", "own", "plain", "slots", "values")
+    __slots__ = ("fingerprint", "gap", "keys", "own", "plain", "ranks", "slots", "values")
 
     def __init__(
         self,
@@ -89,23 +89,47 @@ class Content:
         self.plain = plain
         self.fingerprint = fingerprint
         self.gap = gap
-        """Elements left out of the middle of ``values`` and ``keys``: they are as they were."""
+        """Elements left out between those in ``values`` and ``keys``: they are as they were."""
+        self.ranks: list[int] = []
+        """How many of these lie before each of the others, where they do not lie in one piece."""
 
     def part(self, start: int, end: int) -> Content:
         """The same with these of its elements, or entries, only."""
         keys = None if self.keys is None else self.keys[start:end]
         return Content(self.values[start:end], keys, self.own, self.slots)
 
+    def only(self, places: list[int]) -> Content:
+        """The same with the elements, or entries, at these places only."""
+        keys = None if self.keys is None else [self.keys[i] for i in places]
+        gap = self.gap + len(self.values) - len(places)
+        part = Content([self.values[i] for i in places], keys, self.own, self.slots, gap=gap)
+        part.ranks = [place - i for i, place in enumerate(places)]
+        return part
+
+
+MADE_WHEN_ASKED = sys.version_info < (3, 13)
+"""Whether an instance gets a dictionary when it is asked for one, and from then on refers to that in place of
+its attributes."""
+
+LONG = 64
+"""Elements beyond which it is worth while to look for those in the middle that are the same."""
+
 
 def differing(before: Content, after: Content) -> tuple[Content, Content]:
-    """The two contents without the elements, or entries, that both begin with and that both end with."""
+    """The two contents without what both begin and end with, and of long ones without what both have in turn:
+    what has come, gone, or changed places.
+    """
     a, b = before.values, after.values
     if (before.keys is None) != (after.keys is None):
         return before, after
     start, end = between(a, b, before.keys, after.keys)
-    if not (start or end):
-        return before, after
-    return before.part(start, len(a) - end), after.part(start, len(b) - end)
+    if start or end:
+        before, after = before.part(start, len(a) - end), after.part(start, len(b) - end)
+    if min(len(before.values), len(after.values)) > LONG:
+        places = unpaired(before.values, after.values, before.keys, after.keys)
+        if places is not None:
+            return before.only(places[0]), after.only(places[1])
+    return before, after
 
 
 def _slot_values(info: TypeInfo, obj: Any) -> dict[str, Any]:
@@ -156,18 +180,20 @@ def _mapping(info: TypeInfo, obj: Any, refs: list[Any]) -> Content:
     items = list(dict.items(obj))
     keys = [key for key, _ in items]
     values = [value for _, value in items]
-    if info.kind is Kind.ORDERED and len(items) > 1:
+    if info.kind is Kind.ORDERED and len(items) > 1 and not _lies_at(refs, keys):
         # Only the references show the order of an OrderedDict without hashing its keys.
-        by_id = {id(key): (key, value) for key, value in items}
-        ordered = []
-        for ref in refs:
-            found = by_id.pop(id(ref), None)
-            if found is not None:
-                ordered.append(found)
-        ordered.extend(by_id.values())
+        known = dict(zip(map(id, keys), items, strict=True))
+        order = dict.fromkeys(filter(known.__contains__, map(id, refs)))
+        ordered = [*map(known.__getitem__, order), *(known[key] for key in known if key not in order)]
         keys = [key for key, _ in ordered]
         values = [value for _, value in ordered]
     return Content(values, keys)
+
+
+def _lies_at(refs: list[Any], keys: list[Any]) -> bool:
+    """Whether the keys lie among the references in that order, side by side."""
+    start = find(refs, keys[0], 0, len(refs))
+    return 0 <= start <= len(refs) - len(keys) and same_run(refs, start, keys, 0, len(keys))
 
 
 def _cached(obj: Any, refs: list[Any]) -> list[Any]:
@@ -321,7 +347,11 @@ def read(info: TypeInfo, obj: Any, refs: list[Any]) -> Content:
 
 
 def _read_with(info: TypeInfo, obj: Any, refs: list[Any]) -> tuple[list[Any], Content]:
-    return refs, read(info, obj, refs)
+    content = read(info, obj, refs)
+    if MADE_WHEN_ASKED and content.own is not None and find(refs, content.own, 0, len(refs)) < 0:
+        refs = referents(obj)
+        content = read(info, obj, refs)
+    return refs, content
 
 
 def _read_together(info: TypeInfo, obj: Any, refs: list[Any]) -> tuple[list[Any], Content]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.compare import common_prefix, common_suffix, identical, is_subsequence
 from stateguard.watch.content import differing, recent
-from stateguard.watch.digest import size_words
+from stateguard.watch.digest import NODES, size_words
 from stateguard.watch.edges import Anchor, is_dunder
 from stateguard.watch.graph import Difference
 from stateguard.watch.kinds import Kind, is_a, qualname
@@ -116,15 +116,25 @@ def _canonical(key: Any, depth: int = 4) -> Any:
     return id(key)
 
 
+def _by_key(content: Content, names: bool) -> dict[Any, tuple[Any, Any]]:
+    """Keys and values of a mapping by what tells the keys apart; ``names``: they are all strings."""
+    keys = content.keys or []
+    entries = zip(keys, content.values, strict=False)
+    return dict(zip(keys if names else map(_canonical, keys), entries, strict=False))
+
+
 class Describer:
     """Turns differences into changes for one watch."""
 
     def __init__(self, digester: Digester, paths: Paths) -> None:
         self._digester = digester
         self._paths = paths
+        self._left = [0]
+        """How many values may still be compared for the change that is being described."""
 
     def describe(self, difference: Difference) -> list[RawChange]:
         """The changes of one node; none when what differs is not content."""
+        self._left = [NODES]
         info, before, after = difference.info, difference.before, difference.after
         kind = info.kind
         if kind is Kind.CACHE:
@@ -139,7 +149,7 @@ class Describer:
         elif kind is Kind.CELL:
             old = before.values[0] if before.values else None
             new = after.values[0] if after.values else None
-            if not self._digester.same(old, new):
+            if not self._same(old, new):
                 changes = [self._value("", "rebound", old, new)]
         elif kind is Kind.FUNCTION:
             changes = self._function(before, after)
@@ -168,6 +178,9 @@ class Describer:
         if before.slots is not None or before.own is not None or after.own is not None:
             changes.extend(self._attributes(difference))
         return changes
+
+    def _same(self, a: Any, b: Any) -> bool:
+        return self._digester.same(a, b, self._left)
 
     # -- parts -----------------------------------------------------------------------------------
 
@@ -244,14 +257,14 @@ class Describer:
             kind, old, new = "appended", a[: len(a) - kept], b[kept:]  # a window: as much has left in front
         elif len(old) == len(new):
             if Counter(map(id, old)) == Counter(map(id, new)):
-                if all(map(digester.same, old, new)):
+                if all(map(self._same, old, new)):
                     return []
                 kind = "reordered"
             else:
                 pairs = [
                     (i, x, y)
                     for i, (x, y) in enumerate(zip(old, new, strict=True), start)
-                    if x is not y and not digester.same(x, y)
+                    if x is not y and not self._same(x, y)
                 ]
                 if not pairs:
                     return []
@@ -259,7 +272,7 @@ class Describer:
                     return [self._value(f"[{i}]", "replaced", x, y, key=i) for i, x, y in pairs]
                 kind = "replaced"
         else:
-            if len(a) == len(b) and all(map(digester.same, a, b)):
+            if len(a) == len(b) and all(map(self._same, a, b)):
                 return []
             kind = "replaced"
         after = size_words(name, len(b) + gap, keyed=False)
@@ -323,12 +336,20 @@ class Describer:
             before, after = differing(before, after)
             if not before.values and info.only is None and len(set(map(id, after.keys or ()))) > MANY:
                 return [self._whole(difference, "added")]
-        a = {_canonical(k): (k, v) for k, v in zip(before.keys or (), before.values, strict=False)}
-        b = {_canonical(k): (k, v) for k, v in zip(after.keys or (), after.values, strict=False)}
-        module = names and type(self._paths.parent(node)) is Anchor and (str, "__name__") in b
+        plain = all(type(key) is str for key in (*(before.keys or ()), *(after.keys or ())))
+        a, b = _by_key(before, plain), _by_key(after, plain)
+        module = (
+            names
+            and type(self._paths.parent(node)) is Anchor
+            and ("__name__" if plain else (str, "__name__")) in b
+        )
         words = _MODULE_WORDS if module else _ATTRIBUTE_WORDS if names else _ENTRY_WORDS
         if a and not difference.after.values and not names:
             return [self._whole(difference, "cleared")]
+        ranks = dict(zip(a, before.ranks, strict=False))
+        moved = list(a) != list(b) or any(
+            ranks.get(mark, rank) != rank for mark, rank in zip(b, after.ranks, strict=False)
+        )
         entries: list[tuple[str, Any, Any, Any]] = []
         for mark, (key, new) in b.items():
             if self._skip(info.only, names, key):
@@ -341,7 +362,7 @@ class Describer:
             elif (
                 was[1] is not new
                 and not (module and type(new) is types.ModuleType)
-                and not self._digester.same(was[1], new)
+                and not self._same(was[1], new)
             ):
                 entries.append((words[1], key, was[1], new))
         for mark, (key, old) in a.items():
@@ -364,7 +385,7 @@ class Describer:
                 changes.append(self._value(suffix, kind, old, new, key))
             else:
                 changes.append(self._went(suffix, kind, old, key))
-        if not changes and not names and list(a) != list(b) and len(a) == len(b):
+        if not changes and not names and moved and len(a) == len(b):
             return [self._whole(difference, "reordered")]
         return changes
 
@@ -404,7 +425,7 @@ class Describer:
                 continue
             if name not in a:
                 changes.append(self._came(f".{name}", "attribute added", new, name))
-            elif a[name] is not new and not self._digester.same(a[name], new):
+            elif a[name] is not new and not self._same(a[name], new):
                 changes.append(self._value(f".{name}", "attribute set", a[name], new, name))
         for name, old in a.items():
             if name not in b and not is_dunder(name) and (only is None or name in only):
@@ -416,7 +437,7 @@ class Describer:
         for name, old, new in zip(
             ("__defaults__", "__kwdefaults__", "__code__"), before.values, after.values, strict=False
         ):
-            if old is not new and not self._digester.same(old, new):
+            if old is not new and not self._same(old, new):
                 changes.append(self._value(f".{name}", "rebound", old, new, name))
         return changes
 

@@ -31,8 +31,14 @@ HUGE = 32_768
 FEW = 32
 """Few enough for a leak that grows to be told of in each request."""
 
-NODES = 4096
+NODES = 16_384
+"""Values in all that are compared for one change, to tell what is equal to what it replaces."""
+
+HASHED = 2048
 """Values in all that go into one hash."""
+
+DEEP = 60
+"""Levels below which values are not looked into."""
 
 TEXT = 1 << 16
 """Bytes of one string that go into a hash, besides its length."""
@@ -41,9 +47,14 @@ Known = dict[int, tuple[bytes, int]]
 """The hashes of parts of a container, by identity, and how many values each is of: for the two hashes of one
 change, between which nothing runs."""
 
-_UNORDERED = frozenset({Kind.DICT, Kind.SET, Kind.FROZENSET, Kind.INSTANCE})
+_SIDE_BY_SIDE = frozenset({Kind.LIST, Kind.DEQUE, Kind.TUPLE, Kind.DICT, Kind.INSTANCE})
 _NUMBERS = frozenset(map(id, (int, float, complex)))
 """By identity: a metaclass may define ``__eq__``."""
+
+_SIMPLE = {
+    id(cls): f"builtins.{cls.__name__}:".encode() for cls in (str, bytes, int, float, bool, type(None))
+}
+"""What begins the hash of a value without parts, by the id of its type."""
 
 
 class Digester:
@@ -57,7 +68,7 @@ class Digester:
 
     def digest(self, value: Any) -> str:
         """A short stable hash of a value's content, 12 hexadecimal digits."""
-        return self._hash(value, [NODES], (), opaque_identity=False).hex()[:12]
+        return self._hash(value, [HASHED], (), opaque_identity=False).hex()[:12]
 
     def digest_parts(
         self,
@@ -74,13 +85,14 @@ class Digester:
         on either side. ``known`` is of values that have not changed since, and learns.
         """
         state = blake2b(digest_size=8)
-        self._feed_parts(state, name, values, keys, [NODES], (), False, kind, gap, known)
+        self._feed_parts(state, name, values, keys, [HASHED], (), False, kind, gap, known)
         return state.digest().hex()[:12]
 
-    def same(self, a: Any, b: Any) -> bool:
+    def same(self, a: Any, b: Any, left: list[int] | None = None) -> bool:
         """Whether two values have equal content, objects that cannot be looked into counting by identity.
 
-        Exact for values of up to :data:`NODES` parts; larger ones are never called equal.
+        Exact for values of up to :data:`NODES` parts; larger ones are never called equal. ``left`` is how
+        many parts may be compared, and learns: for many values at once.
         """
         if a is b:
             return True
@@ -90,10 +102,45 @@ class Digester:
             return False
         if type(a) is str or type(a) is bytes:
             return bool(a == b)
-        budget_a, budget_b = [NODES], [NODES]
-        left = self._hash(a, budget_a, (), opaque_identity=True)
-        right = self._hash(b, budget_b, (), opaque_identity=True)
-        return left == right and budget_a[0] > 0 and budget_b[0] > 0
+        return self._alike(a, b, [NODES] if left is None else left, ())
+
+    def _alike(self, a: Any, b: Any, budget: list[int], above: tuple[tuple[int, int], ...]) -> bool:
+        """The same of parts: side by side, so that the first difference ends it."""
+        budget[0] -= 1
+        if a is b:
+            return True
+        cls = type(a)
+        if cls is not type(b) or budget[0] <= 0:
+            return False
+        if id(cls) in _SIMPLE:
+            return _atom(a, whole=True) == _atom(b, whole=True)
+        if (id(a), id(b)) in above or len(above) > DEEP:
+            return True
+        above = (*above, (id(a), id(b)))
+        info = self._table.info(cls)
+        left, right = self._side(a, info), self._side(b, info)
+        if type(left) is dict and type(right) is dict:
+            return len(left) == len(right) and all(
+                name in right and self._alike(value, right[name], budget, above)
+                for name, value in left.items()
+            )
+        if type(left) is list and type(right) is list:
+            return len(left) == len(right) and all(
+                self._alike(x, y, budget, above) for x, y in zip(left, right, strict=True)
+            )
+        budget_a, budget_b = [budget[0]], [budget[0]]
+        same = self._hash(a, budget_a, (), True) == self._hash(b, budget_b, (), True)
+        budget[0] = min(budget_a[0], budget_b[0])
+        return same and budget[0] > 0
+
+    def _side(self, value: Any, info: TypeInfo) -> dict[str, Any] | list[Any] | None:
+        """The parts of a value, by name or by place; ``None`` if it is compared by its hash."""
+        if info.kind not in _SIDE_BY_SIDE or not (info.exact or info.kind is Kind.INSTANCE):
+            return None
+        values, keys = self.parts(value, info) or ([], None)
+        if keys is None:
+            return values
+        return dict(zip(keys, values, strict=True)) if all(type(key) is str for key in keys) else None
 
     def _mark(self, value: Any) -> bytes | None:
         """What tells the content of an array, or of the array that a stand-in stands for."""
@@ -102,6 +149,10 @@ class Digester:
         return content_mark(value) if self._table.info(type(value)).tender else None
 
     def _hash(self, value: Any, budget: list[int], above: tuple[int, ...], opaque_identity: bool) -> bytes:
+        name = _SIMPLE.get(id(type(value)))
+        if name is not None:  # the same in one go: nearly all that is hashed is of these types
+            budget[0] -= 1
+            return blake2b(name + (_atom(value, opaque_identity) or b""), digest_size=8).digest()
         state = blake2b(digest_size=8)
         self._feed(state, value, budget, above, opaque_identity)
         return state.digest()
@@ -133,7 +184,7 @@ class Digester:
                 return
         if budget[0] <= 0:
             return
-        if id(value) in above or len(above) > 60:
+        if id(value) in above or len(above) > DEEP:
             state.update(b"<cycle>")
             return
         info = self._table.info(cls)

@@ -6,7 +6,8 @@ again, new objects are walked, objects that nothing watched refers to any more a
 
 from __future__ import annotations
 
-from time import perf_counter_ns
+from operator import itemgetter
+from time import perf_counter_ns, thread_time_ns
 from typing import Any
 
 from stateguard.watch.block import LARGE, Block
@@ -24,13 +25,23 @@ HOT = 32_768
 """References of the nodes that have changed before, at most: they are compared at every look."""
 
 
+MUCH = 1024
+"""References that have come and gone at once, beyond which they are followed step by step."""
+
+
 class Difference:
     """One node that is not as it was. Holds application objects: to be described and dropped at once."""
 
-    __slots__ = ("after", "before", "fresh", "info", "node")
+    __slots__ = ("after", "before", "fresh", "info", "late", "node")
 
     def __init__(
-        self, node: Any, info: TypeInfo, before: Content, after: Content, fresh: bool = False
+        self,
+        node: Any,
+        info: TypeInfo,
+        before: Content,
+        after: Content,
+        fresh: bool = False,
+        late: bool = False,
     ) -> None:
         self.node = node
         self.info = info
@@ -38,6 +49,8 @@ class Difference:
         self.after = after
         self.fresh = fresh
         """The node had not changed before, as far as anybody has seen."""
+        self.late = late
+        """An earlier look has left it out: it may have changed before that."""
 
 
 class Graph(Nodes):
@@ -47,8 +60,17 @@ class Graph(Nodes):
         super().__init__(table)
         self.eager = True
         """Whether what comes is walked at once, however much it is; otherwise :attr:`walk` is to be run."""
-        self.portion: int | None = None
-        """New nodes that a look walks through at most; what is left lies in :attr:`walk`."""
+        self.allowance: int | None = None
+        """Nanoseconds for which a look follows what has changed; the rest is left to the slices."""
+        self.telling = 0
+        """About how many nanoseconds it takes to tell of one difference, beside finding it."""
+        self.behind = False
+        """Whether a look has had no time for all that differs: set here, and taken back by who asks."""
+        self._until: int | None = None
+        """When, by the processor time of this thread, the look under way is over. What others on the machine
+        take meanwhile is not its doing, and must not decide what can be proven."""
+        self._cut = False
+        """Whether the look before has not got to all that had changed before."""
         self.walk = Walk(self)
         self.rotation = Rotation(self)
         self.release = Release(self)
@@ -66,13 +88,17 @@ class Graph(Nodes):
         if id(obj) in self._anchored:
             return
         self._anchored[id(obj)] = anchor
-        if obj in self:
-            self._count(id(obj))
+        if obj in self and not self.release.revive(obj):
+            self._count(id(obj), anchor)
             self._set_parent(obj, anchor)
         else:
             self.walk.meet(obj, anchor, info or self.table.info(type(obj)), cold)
         if self.eager:
             self.walk.run()
+
+    def _count(self, key: int, holder: Any) -> None:
+        super()._count(key, holder)
+        self.release.touch(key)
 
     # -- checking --------------------------------------------------------------------------------
 
@@ -85,40 +111,40 @@ class Graph(Nodes):
         # Absorbing rearranges the blocks: look at all of one kind first.
         found: list[Difference] = []
         removed: list[Any] = []
-        for block in [block for block in list(self.hot) if not self._whole(block, found, removed)]:
-            self._absorb(block, found, removed)
-        for block in [block for block in list(self.blocks) if not self._whole(block, found, removed, keys)]:
-            self._absorb(block, found, removed, fresh=True)
-        for block in [block for block in self.spaces if not block.clean(keys=False)]:
-            self._absorb(block, found, removed, fresh=True)
+        until = self._begin()
+        hot = [block for block in list(self.hot) if not self._whole(block, found, removed)]
+        complete = self._absorb_hot(hot, found, removed, until)
+        others = [block for block in list(self.blocks) if not self._whole(block, found, removed, keys)]
+        others += [block for block in self.spaces if not block.clean(keys=False)]
+        others.sort(key=lambda block: len(block.refs))  # what takes longest last: the slices will get to it
+        complete = complete and self._absorb_all(others, found, removed, until, fresh=True)
         if self.probes.nodes:
             self._absorb_probes(list(self.probes.nodes), found, removed)
-        if found:
-            self._tidy(removed)
+        self._end(complete, found, removed, until)
         return found
 
     def check_hot(self) -> list[Difference]:
         """The same for the nodes that have changed before."""
         found: list[Difference] = []
         removed: list[Any] = []
-        for block in [block for block in list(self.hot) if not self._glance(block, found, removed)]:
-            self._absorb(block, found, removed)
+        until = self._begin()
+        hot = [block for block in list(self.hot) if not self._glance(block, found, removed)]
+        complete = self._absorb_hot(hot, found, removed, until)
         if self.probes.hot:
             self._absorb_probes(list(self.probes.hot), found, removed)
-        if found:
-            self._tidy(removed)
+        self._end(complete, found, removed, until)
         return found
 
     def check_cold(self) -> list[Difference]:
         """The same for the cold nodes, and for the names in namespaces."""
         found: list[Difference] = []
         removed: list[Any] = []
-        for block in [block for block in self.cold if not block.clean()]:
-            self._absorb(block, found, removed)
-        for block in [block for block in self.spaces if not block.clean()]:
-            self._absorb(block, found, removed, fresh=True)
-        if found:
-            self._tidy(removed)
+        until = self._begin()
+        cold = [block for block in self.cold if not block.clean()]
+        complete = self._absorb_all(cold, found, removed, until)
+        spaces = [block for block in self.spaces if not block.clean()]
+        complete = complete and self._absorb_all(spaces, found, removed, until, fresh=True)
+        self._end(complete, found, removed, until)
         return found
 
     def check_slice(self, until: int) -> list[Difference]:
@@ -129,10 +155,8 @@ class Graph(Nodes):
         """
         if self.walk or self.release:
             now = perf_counter_ns()
-            half = now + (until - now) // 2
-            self.walk.run(half)
-            self.release.run(half)
-            self._dirty.clear()
+            self._follow(now + (until - now) // 2)
+        self._until = None  # by the clock
         found: list[Difference] = []
         removed: list[Any] = []
         while True:
@@ -146,13 +170,14 @@ class Graph(Nodes):
                 as_it_was = self._go_on(unit, until, found, removed)
                 fresh = unit not in self.cold and unit not in self.hot
                 if as_it_was is None or not (
-                    as_it_was or self._absorb(unit, found, removed, fresh=fresh, until=until)
+                    as_it_was or self._absorb(unit, found, removed, until, fresh=fresh)
                 ):
                     self.rotation.again(unit)
-            if perf_counter_ns() >= until:
+            if self._is_over(until, found):
                 break
-        if found:
-            self._tidy(removed, until)
+        for obj in removed:
+            self.release.uncount(obj)
+        self._let_go(until)
         return found
 
     @property
@@ -160,9 +185,14 @@ class Graph(Nodes):
         """Whether there is more to walk, or to let go of, than a look has had time for."""
         return bool(self.walk or self.release.leaving)
 
+    @property
+    def owing(self) -> bool:
+        """The same, or whether something that had changed before has been left out."""
+        return self.unsettled or self._cut
+
     def is_glanced_at(self, block: Block) -> bool:
         """Whether only the end of it is compared at every look, and all of it when its turn comes."""
-        return self.portion is not None and type(block) is Large and block.ordered and len(block.refs) > HOT
+        return self.allowance is not None and type(block) is Large and block.ordered and len(block.refs) > HOT
 
     def _glance(self, block: Block, found: list[Difference], removed: list[Any]) -> bool:
         """Whether a block is as it was, but for what may have come to the end of it: that is taken in."""
@@ -173,9 +203,12 @@ class Graph(Nodes):
             if self._any_tender(growth.values):
                 return False
             node, info, parent = block.nodes[0], block.infos[0], block.parents[0]
-            if not (self.walk and self.walk.is_open(node)):
+            if self.walk and self.walk.is_open(node):
+                self._postponed.add(id(node))
+            else:
                 before, after = block.extend(growth)
-                found.append(Difference(node, info, before, after, fresh=block not in self.hot))
+                fresh = block not in self.hot
+                found.append(Difference(node, info, before, after, fresh, self._is_late(node)))
                 self._relink(node, info, before, after, parent, removed)
                 if self.blocks.pop(block, self) is not self:
                     self.hot[block] = None
@@ -196,35 +229,99 @@ class Graph(Nodes):
             return False
         return block.go_on(until)
 
-    def _tidy(self, removed: list[Any], until: int | None = None) -> None:
+    def _begin(self) -> int | None:
+        """A look begins: until when, by the clock (``perf_counter_ns``), it follows what has changed."""
+        if self.allowance is None:
+            return None
+        self._until = thread_time_ns() + self.allowance
+        return perf_counter_ns() + self.allowance
+
+    def _is_over(self, until: int | None, found: list[Difference]) -> bool:
+        """Whether the time has come to tell of what has been found."""
+        telling = self.telling * len(found) // 2  # only half of it: what is left out cannot be proven
+        return (
+            until is not None
+            and perf_counter_ns() + telling >= until
+            and (self._until is None or thread_time_ns() + telling >= self._until)
+        )
+
+    def _end(self, complete: bool, found: list[Difference], removed: list[Any], until: int | None) -> None:
+        """A look ends: follow what has come and gone, as far as there is time."""
+        if not complete:
+            self.behind = True
         for obj in removed:
             self.release.uncount(obj)
-        if until is None:
-            self.walk.run(nodes=None if self.portion is None else len(self) + self.portion)
-            self.release.run(nodes=self.portion)
-            self._seal()
-        self._dirty.clear()  # in slices, each block is sealed when its turn comes
+        if until is not None and self._until is not None and self.allowance is not None:
+            # Where nothing has been found, nobody waits for what is left: an eighth of the time will do. But
+            # if more comes than goes, it takes what it may, and the budget makes looks rarer.
+            left = max(self._until - thread_time_ns(), self.allowance // 4) if found else self.allowance // 8
+            left = self.allowance if self.release.is_backlog else left
+            until = perf_counter_ns() + left
+        self.release.try_again()
+        if found or self.release or self._dirty:
+            self._follow(until)
+            self._let_go(until)
 
-    def _seal(self) -> None:
-        for block in self._dirty:
-            block.seal()
+    def _follow(self, until: int | None) -> None:
+        """Let go of what has gone, then walk through what has come: what has gone meanwhile need not be."""
+        if until is not None and self.release:
+            now = perf_counter_ns()
+            self.release.run(now + max(until - now, 0) * 3 // 4)
+        self.walk.run(until)
+        self.release.run(until)
+
+    def _let_go(self, until: int | None) -> None:
+        """Hold nothing for nodes that have been removed from their blocks."""
+        while self._dirty:
+            self._dirty.pop().seal()
+            if until is not None and perf_counter_ns() >= until:
+                return
 
     # -- absorbing -------------------------------------------------------------------------------
+
+    def _absorb_hot(
+        self, blocks: list[Block], found: list[Difference], removed: list[Any], until: int | None
+    ) -> bool:
+        """The same of all blocks of nodes that have changed before and that differ."""
+        complete = self._absorb_all(blocks, found, removed, until)
+        self._cut = not complete
+        return complete
+
+    def _absorb_all(
+        self,
+        blocks: list[Block],
+        found: list[Difference],
+        removed: list[Any],
+        until: int | None,
+        fresh: bool = False,
+    ) -> bool:
+        """Take in what differs in these blocks; whether there was time for all of it."""
+        for n, block in enumerate(blocks):
+            complete = until is None or not block.resumed
+            complete = self._absorb(block, found, removed, until, fresh) and complete
+            if not complete or (n + 1 < len(blocks) and self._is_over(until, found)):
+                return False
+        return True
 
     def _absorb(
         self,
         block: Block,
         found: list[Difference],
         removed: list[Any],
+        until: int | None,
         fresh: bool = False,
-        until: int | None = None,
     ) -> bool:
-        """Take in what differs in a block; whether all of it, before the clock showed ``until``."""
+        """Take in what differs in a block, from where the time was over before; whether to the end."""
+        start, block.resumed = (0 if until is None else block.resumed), 0
         complete = True
-        for i, now in list(block.changed()):
+        left = [one for one in sorted(block.changed(), key=itemgetter(0)) if one[0] >= start]
+        left.reverse()
+        while left:
+            i, now = left.pop()
             node, info = block.nodes[i], block.infos[i]
             if self.walk and self.walk.is_open(node):
-                continue  # seen as changed when its children have been met
+                self._postponed.add(id(node))  # seen as changed when its children have been met
+                continue
             was = info
             if type(node) is not info.cls:  # ``obj.__class__ = Other``
                 info = self.table.expanded(type(node))
@@ -232,13 +329,17 @@ class Graph(Nodes):
                 # Where stand-ins are compared, whoever keeps the references puts them in.
                 refs, after = read_with(info, node, now if block.soften is None else referents(node))
             except Unsettled:
+                self._postponed.add(id(node))
                 continue
             before = block.content(i)
             if self.walk and before.own is not None and self.walk.is_open(before.own):
+                self._postponed |= {id(node), id(before.own)}
                 continue
             parent = block.parents[i]
-            found.append(Difference(node, was, before, after, fresh))
-            block.infos[i] = info  # not before it is told: it may not have settled
+            # Of what is looked at by its end, only growth is seen when it comes.
+            late = self._is_late(node) or self.is_glanced_at(block)
+            found.append(Difference(node, was, before, after, fresh, late))
+            block.retype(i, info)  # not before it is told: it may not have settled
             if (
                 fresh
                 or (block.soften is None and self._gains_tender(refs, before, after))
@@ -250,11 +351,11 @@ class Graph(Nodes):
                 self._settle_in(self._home("hot", refs, info), node, info, parent, refs, after)
             else:
                 block.replace(i, refs, after)
-                self._dirty.add(block)
             self._relink(node, info, before, after, parent, removed)
             if after.own is not None and after.own is before.own:
                 self._absorb_own(after.own, found, removed, fresh)
-            if until is not None and perf_counter_ns() >= until:
+            if left and self._is_over(until, found):
+                block.resumed = i + 1
                 complete = False
                 break
         if block in self.hot:
@@ -264,6 +365,13 @@ class Graph(Nodes):
         elif self.hot:
             self._cool()
         return complete
+
+    def _is_late(self, node: Any) -> bool:
+        """Whether an earlier look has left the node out, which this one does not."""
+        key = id(node)
+        late = self._cut or key in self._postponed
+        self._postponed.discard(key)
+        return late
 
     def _gains_tender(self, refs: list[Any], before: Content, after: Content) -> bool:
         """Whether something has come that must not be held where a node's references are kept as they are."""
@@ -275,8 +383,10 @@ class Graph(Nodes):
         """Keep what is looked at most often small: what has not changed for longest leaves."""
         sizes = {block: 1 if self.is_glanced_at(block) else len(block.refs) for block in self.hot}
         size = sum(sizes.values())
-        for block, refs in sizes.items():
-            if size <= HOT or (len(self.hot) == 1 and self.portion is None):
+        for block, refs in sorted(
+            sizes.items(), key=lambda one: one[1] <= HOT
+        ):  # what alone is too much first
+            if size <= HOT or (len(self.hot) == 1 and self.allowance is None):
                 break
             size -= refs
             del self.hot[block]
@@ -300,9 +410,8 @@ class Graph(Nodes):
             return
         if identical(before.values, after.values) and identical(before.keys or [], after.keys or []):
             return
-        found.append(Difference(own, info, before, after, fresh))
+        found.append(Difference(own, info, before, after, fresh, self._is_late(own)))
         block.replace(i, refs, after)
-        self._dirty.add(block)
         self._relink(own, info, before, after, parent, removed)
 
     def _absorb_probes(self, keys: list[int], found: list[Difference], removed: list[Any]) -> None:
@@ -316,7 +425,8 @@ class Graph(Nodes):
             if fingerprint(node) == before.fingerprint:
                 continue
             after = read(info, node, referents(node))
-            found.append(Difference(node, info, before, after, key not in self.probes.hot))
+            fresh = key not in self.probes.hot
+            found.append(Difference(node, info, before, after, fresh, self._is_late(node)))
             self.probes.update(key, node, after)
             self._relink(node, info, before, after, self.probes.parents[key], removed)
 
@@ -337,9 +447,19 @@ class Graph(Nodes):
         self, node: Any, info: TypeInfo, before: Content, after: Content, parent: Any, removed: list[Any]
     ) -> None:
         """Follow the edges that came; note the objects whose edge went."""
+        if self.release.is_condemned(id(node)):
+            return
+        self.release.touch(id(node))
         old, new = before, after
         if info.kind is not Kind.CLASS and info.kind is not Kind.CACHE:  # whose values have their places
             old, new = differing(before, after)
+        if len(old.values) + len(new.values) > MUCH:
+            # Step by step, as far as there is time. What stays has one edge more until those that went are
+            # taken away.
+            if new.values:
+                self.walk.add(node, self.edges.of(node, info, new, parent))
+            self.release.uncount_all(node, (child for child, _ in self.edges.of(node, info, old, parent)))
+            return
         gone: dict[int, list[Any]] = {}
         for child, _ in self.edges.of(node, info, old, parent):
             gone.setdefault(id(child), []).append(child)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import types
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.block import LARGE, Block
@@ -14,6 +13,7 @@ from stateguard.watch.index import Index
 from stateguard.watch.kinds import STATIC, Kind, TypeInfo, TypeTable
 from stateguard.watch.large import Large, suits
 from stateguard.watch.probes import Probes
+from stateguard.watch.ways import Ways
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,11 +42,17 @@ class Nodes:
         """The ``threading.local`` objects met on the way."""
         self.variables: dict[int, ContextVar[Any]] = {}
         """The context variables met on the way."""
+        self.ways = Ways(self)
+        self.settled = False
+        """Whether the baseline is complete: what is held by one more from then on may be on its way there."""
         self._index = Index()
         self._extra: dict[int, int] = {}
         self._anchored: dict[int, Anchor] = {}
         self._open: dict[str, Block] = {}
+        self._postponed: set[int] = set()
+        """Nodes that a look has left out although they differed, by id: they could not be read yet."""
         self._dirty: set[Block] = set()
+        """Blocks that may still hold something for nodes which were removed from them."""
 
     def __len__(self) -> int:
         return len(self._index) + len(self.probes)
@@ -56,11 +62,13 @@ class Nodes:
 
     # -- placing ---------------------------------------------------------------------------------
 
-    def _count(self, key: int) -> None:
-        """One more edge leads to a watched object."""
+    def _count(self, key: int, holder: Any) -> None:
+        """One more edge leads to a watched object, from ``holder``."""
         extra = self._extra.pop(key, 0) + 1
         if extra:
             self._extra[key] = extra
+        if self.settled:
+            self.ways.note(key, holder)
 
     def _place(
         self, obj: Any, info: TypeInfo, parent: Any, refs: list[Any], content: Content, cold: bool
@@ -118,7 +126,6 @@ class Nodes:
     ) -> None:
         block.add(obj, info, parent, refs, content)
         self._index[id(obj)] = block
-        self._dirty.add(block)
 
     def _retire(self, block: Block) -> None:
         if len(block):
@@ -133,20 +140,22 @@ class Nodes:
 
     def children(self, node: Any) -> list[Any]:
         """The watched objects that a node led to when last looked at."""
+        return list(self.each_child(node))
+
+    def each_child(self, node: Any) -> Iterator[Any]:
+        """The same, one after the other, whatever becomes of the node meanwhile."""
         block = self._index.get(id(node))
         if block is not None:
-            return self._children_at(block, block.position(node))
-        content = self.probes.contents.get(id(node))
-        if content is None:
-            return []
-        info, parent = self.probes.infos[id(node)], self.probes.parents[id(node)]
-        return [child for child, _ in self.edges.of(node, info, content, parent)]
-
-    def _children_at(self, block: Block, i: int) -> list[Any]:
-        if block.is_plain(i) and self.table.are_leaves(block.refs_of(i)):
-            return []
-        edges = self.edges.of(block.nodes[i], block.infos[i], block.content(i), block.parents[i])
-        return [child for child, _ in edges]
+            i = block.position(node)
+            if block.is_plain(i) and self.table.are_leaves(block.refs_of(i)):
+                return iter(())
+            info, content, parent = block.infos[i], block.content(i), block.parents[i]
+        elif id(node) in self.probes.contents:
+            info, content = self.probes.infos[id(node)], self.probes.contents[id(node)]
+            parent = self.probes.parents[id(node)]
+        else:
+            return iter(())
+        return (child for child, _ in self.edges.of(node, info, content, parent))
 
     def content(self, node: Any) -> tuple[TypeInfo, Content] | None:
         """What a node held when last looked at, or ``None`` if it is not watched."""
@@ -169,46 +178,19 @@ class Nodes:
         """Whether more than one reference among the watched objects leads to ``node``."""
         return self._extra.get(id(node), 0) > 0
 
+    def _node_at(self, key: int) -> Any:
+        """The watched object of that id, or ``None``."""
+        block = self._index.get(key)
+        if block is None:
+            return None
+        return next((node for node in block.nodes if id(node) == key), None)
+
     def _set_parent(self, node: Any, parent: Any) -> None:
         block = self._index.get(id(node))
         if block is not None:
             block.parents[block.position(node)] = parent
         elif id(node) in self.probes.nodes:
             self.probes.parents[id(node)] = parent
-
-    def holders(self, node: Any) -> Iterator[Any]:
-        """The nodes that refer to ``node``, other than the one it was met through. Slow: a full scan."""
-        wanted = id(node)
-        for block in self._all_blocks():
-            if wanted not in set(map(id, block.refs)):
-                continue
-            for i, holder in enumerate(block.nodes):
-                if any(child is node for child in self._children_at(block, i)):
-                    yield holder
-
-    def adopt_parent(self, node: Any, parent: Any) -> None:
-        """Know ``node`` through ``parent`` from now on."""
-        self._set_parent(node, parent)
-
-    def find_way(self, node: Any) -> bool:
-        """Know ``node`` and those on the way to it by a shortest way from an anchor. Slow: a walk."""
-        if node not in self:
-            return False
-        roots = [obj for block in self._all_blocks() for obj in block.nodes if id(obj) in self._anchored]
-        through: dict[int, Any] = dict.fromkeys(map(id, roots))
-        todo = deque(roots)
-        while todo and id(node) not in through:
-            holder = todo.popleft()
-            for child in self.children(holder):
-                if id(child) not in through:
-                    through[id(child)] = holder
-                    todo.append(child)
-        if id(node) not in through:
-            return False
-        while type(self.parent(node)) is not Anchor and through[id(node)] is not None:
-            self.adopt_parent(node, through[id(node)])
-            node = through[id(node)]
-        return True
 
     def functions(self) -> Iterator[types.FunctionType]:
         """The functions among the nodes."""

@@ -10,14 +10,16 @@ import re
 import types
 from contextvars import ContextVar
 from enum import Enum
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from stateguard.credentials import looks_like_credential
+from stateguard.watch.compare import find
 from stateguard.watch.content import cache_table, class_dict
 from stateguard.watch.edges import HIDDEN, Anchor
 from stateguard.watch.graph import Graph
-from stateguard.watch.kinds import Kind, is_a, mro, namespace, qualname
-from stateguard.watch.standin import StandIn
+from stateguard.watch.kinds import Kind, is_a, module_of, mro, namespace, qualname
+from stateguard.watch.standin import stands_for
 
 if TYPE_CHECKING:
     from stateguard.watch.content import Content
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 _NAME = r"[A-Za-z_][A-Za-z0-9_.-]{0,39}\Z"
 GENERATED = r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_-]{20,}\Z|[0-9a-fA-F]{16,}\Z"
 """What an identifier or a token looks like, and no name that somebody has thought of does."""
+
+PATTERNS = (_NAME, GENERATED)
 
 DEPTH = 1000
 
@@ -46,12 +50,24 @@ class Paths:
         self._graph = graph
         self._digester = digester
         self._show = show_values
+        self._lost: Any = None
+        """Where the latest way upwards that led to nothing has ended."""
 
     def locate(self, node: Any) -> tuple[str, str, str] | None:
-        """``(path, root, type of what the root names)``; ``None`` if nothing watched leads to the node."""
+        """``(path, root, type of what the root names)``; ``None`` if nothing watched leads to the node.
+
+        Where there is no time to look for a new way to what has been moved, it is known by its type.
+        """
         found = self._up(node)
-        if found is None and self._graph.find_way(node):
-            found = self._up(node)  # it was moved, and those it was met through lead to one another only
+        if found is None:  # it was moved, or one of those it was met through
+            (lost, self._lost), allowance = (self._lost, None), self._graph.allowance
+            until = None if allowance is None else perf_counter_ns() + allowance
+            there_is_one = self._graph.ways.find(node, until)
+            if there_is_one:
+                found = self._up(node)
+            elif there_is_one is None and not self._graph.release.is_leaving(lost):
+                name = f"{module_of(type(node))}.{qualname(type(node))}(moved)"
+                found = name, name, ""
         return found
 
     def _up(self, node: Any) -> tuple[str, str, str] | None:
@@ -60,6 +76,7 @@ class Paths:
         seen: set[int] = set()
         while True:
             if id(node) in seen or len(seen) > DEPTH:
+                self._lost = node
                 return None
             seen.add(id(node))
             parent = self._graph.parent(node)
@@ -68,12 +85,7 @@ class Paths:
                 break
             step = None if parent is None else self._step(parent, node)
             if step is None:
-                for holder in self._graph.holders(node):
-                    if id(holder) not in seen:
-                        self._graph.adopt_parent(node, holder)
-                        parent, step = holder, self._step(holder, node)
-                        break
-            if step is None:
+                self._lost = node
                 return None
             parts.append(step)
             if step:
@@ -163,6 +175,9 @@ class Paths:
             return self._mapping_step(parent, content, child)
         if info.kind is Kind.CACHE:
             return "" if child is cache_table(content.values) else "(cached result)"
+        at = find(content.values, child, 0, len(content.values))
+        if at >= 0:
+            return self._element_step(parent, info, at)
         for i, value in enumerate(content.values):
             if stands_for(value, child):
                 return self._element_step(parent, info, i)
@@ -172,7 +187,10 @@ class Paths:
         return None
 
     def _mapping_step(self, parent: Any, content: Content, child: Any) -> str | None:
-        for key, value in zip(content.keys or (), content.values, strict=False):
+        keys, at = content.keys or [], find(content.values, child, 0, len(content.values))
+        if 0 <= at < len(keys):
+            return self.item(parent, keys[at])
+        for key, value in zip(keys, content.values, strict=False):
             if stands_for(value, child):
                 return self.item(parent, key)
             if key is child:
@@ -195,11 +213,6 @@ class Paths:
         if info.kind is Kind.THROUGH and type(parent) is ContextVar:
             return "(default=)"
         return ""
-
-
-def stands_for(held: Any, obj: Any) -> bool:
-    """Whether what a snapshot holds is ``obj``, or what is kept in its place."""
-    return held is obj or (type(held) is StandIn and held.stands_for(obj))
 
 
 def default_name(function: types.FunctionType, i: int) -> str:

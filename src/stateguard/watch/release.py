@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
+from itertools import islice
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
+from stateguard.watch.cycles import Search
+
 if TYPE_CHECKING:
-    from stateguard.watch.block import Block
+    from collections import Counter
+    from collections.abc import Iterator
+
     from stateguard.watch.graph import Graph
 
-BATCH = 64
-"""Nodes that are let go of between two looks at the clock."""
+BATCH = 32
+"""Edges that are taken away between two looks at the clock."""
 
-CYCLE = 20_000
-"""Objects up to which a group that holds itself is searched for what holds it from outside."""
+STACK = 32
+"""Nodes that may wait to be searched from; 32 times as many to be taken out."""
 
-CYCLE_IN_SLICES = 500
+TRIES = 3
+"""So often a search is begun anew because something has changed meanwhile. Then it is done at once, if it
+is one of few nodes."""
+
+PATIENCE = 5_000_000_000
+"""Nanoseconds until it is tried again after that."""
+
+FEW = 500
+"""Nodes up to which a search is done at once."""
 
 
 class Release:
@@ -26,7 +39,20 @@ class Release:
     def __init__(self, graph: Graph) -> None:
         self._graph = weakref.ref(graph)  # no cycle: what a graph holds is let go of with it
         self._leaving: deque[Any] = deque()
+        self._gone: deque[tuple[Any, Iterator[Any]]] = deque()
+        """Nodes, each with the ends of edges that are gone and still count."""
         self._doubtful: dict[int, Any] = {}
+        self._search: Search | None = None
+        """Whether one of those is held by nothing but what it leads to."""
+        self._tries: dict[int, int] = {}
+        self._given_up: dict[int, Any] = {}
+        """Those that were touched all the time: they are searched from again later."""
+        self._later = 0
+        self._condemned: dict[int, Any] = {}
+        """What a search has found to be garbage and has not been taken out yet. As good as gone: if it is
+        held again meanwhile, it is met anew."""
+        self._batch: frozenset[int] = frozenset()
+        """The ids of all that the latest search has found: edges between them do not count any more."""
 
     def _get(self) -> Graph:
         graph = self._graph()
@@ -34,111 +60,159 @@ class Release:
         return graph
 
     def __bool__(self) -> bool:
-        return bool(self._leaving or self._doubtful)
+        return bool(self.leaving or self._doubtful or self._search)
 
     @property
     def leaving(self) -> bool:
-        """Whether nodes wait to be taken out."""
-        return bool(self._leaving)
+        """Whether nodes wait to be taken out, or may."""
+        return bool(self._leaving or self._gone or self._condemned)
+
+    @property
+    def is_backlog(self) -> bool:
+        """Whether so much waits that it should not become more."""
+        return len(self._doubtful) + len(self._leaving) // STACK > STACK
+
+    def is_leaving(self, node: Any) -> bool:
+        """Whether nothing leads to a node any more, as far as is known."""
+        return id(node) in self._condemned or self._get()._extra.get(id(node)) == -1
+
+    def is_condemned(self, key: int) -> bool:
+        """Whether the node of that id is as good as gone."""
+        return key in self._condemned
+
+    def revive(self, node: Any) -> bool:
+        """Take out a node that is as good as gone, because it is held again. Whether it was."""
+        if self._condemned.pop(id(node), None) is None:
+            return False
+        self._take_out_condemned(node)
+        return True
 
     def uncount(self, obj: Any) -> None:
         """One edge to an object is gone; with the last one, it leaves."""
         graph = self._get()
         key = id(obj)
-        if key not in graph._index and key not in graph.probes.nodes:
+        if (key not in graph._index and key not in graph.probes.nodes) or key in self._condemned:
             return
+        self.touch(key)
         extra = graph._extra.pop(key, 0)
         if extra > 1:
             graph._extra[key] = extra - 1
-        if extra > 0:
+        if extra < 0:  # it leaves already
+            graph._extra[key] = extra
+        elif extra > 0:
             self._doubtful[key] = obj
         else:
             # Nothing watched refers to it. Unless that changes before its turn, its own edges go with it.
             graph._extra[key] = -1
             self._leaving.append(obj)
 
-    def run(self, until: int | None = None, nodes: int | None = None) -> None:
-        """Drop what nothing watched refers to any more, cycles included (trial deletion)."""
+    def uncount_all(self, node: Any, objects: Iterator[Any]) -> None:
+        """The same for many that ``node`` has led to: once it is time, and its new ones have been met."""
+        self._gone.append((node, objects))
+
+    def run(self, until: int | None = None) -> None:
+        """Drop what nothing watched refers to any more, cycles included, until the clock
+        (``perf_counter_ns``) shows ``until``.
+        """
         graph = self._get()
-        while self._leaving:
-            if nodes is not None:
-                nodes -= BATCH
-                if nodes < 0:
-                    return
-            places: dict[Block, dict[int, int]] = {}
-            for _ in range(min(BATCH, len(self._leaving))):
-                node = self._leaving.popleft()
-                key = id(node)
-                if graph._extra.get(key) != -1:
-                    if node in graph:  # referred to again, perhaps only by what it leads to
-                        self._doubtful[key] = node
-                    continue
-                del graph._extra[key]
-                self._doubtful.pop(key, None)
-                unmet = graph.walk.withdraw(node) if graph.walk else None
-                for child in self._take_out(node, places):
-                    if unmet and unmet[id(child)] > 0:
-                        unmet[id(child)] -= 1
-                    else:
-                        self.uncount(child)
-            if until is not None and perf_counter_ns() >= until:
+        while True:
+            if self._gone and not graph.walk.is_open(self._gone[0][0]):
+                batch = list(islice(self._gone[0][1], BATCH))
+                for obj in batch:
+                    self.uncount(obj)
+                if len(batch) < BATCH:
+                    self._gone.popleft()
+            elif self._leaving:
+                self._drop(self._leaving.popleft())
+            elif self._condemned:
+                self._take_out_condemned(self._condemned.popitem()[1])
+            elif not (self._search or self._doubtful):
                 return
-        while self._doubtful and not graph.walk:
-            obj = self._doubtful.pop(next(iter(self._doubtful)))
-            if obj in graph:
-                self._drop_if_cycle(obj, CYCLE if until is None else CYCLE_IN_SLICES)
+            elif self._search is None:
+                obj = self._doubtful.pop(next(iter(self._doubtful)))
+                if obj in graph and not graph.ways.stands(obj):
+                    self._search = Search(graph, obj)
+                    if self._tries.get(id(obj), 0) >= TRIES:  # at once, as far as that goes
+                        self._search.go_on(None, FEW)
+            elif self._search.go_on(until):
+                search, self._search = self._search, None
+                self._found(search)
+                if search.open:
+                    return
             if until is not None and perf_counter_ns() >= until:
                 return
 
-    def _take_out(self, node: Any, places: dict[Block, dict[int, int]]) -> list[Any]:
-        """Forget a node; what it led to. ``places`` keeps where the nodes of a block lie, for many nodes."""
+    def try_again(self) -> None:
+        """Search once more from what has been given up, if that is long ago."""
+        if self._given_up and perf_counter_ns() >= self._later:
+            self._doubtful.update(self._given_up)
+            self._given_up.clear()
+
+    def touch(self, key: int) -> None:
+        """The node of that id has other edges, or others lead to it."""
+        if self._search is not None:
+            self._search.touch(key)
+
+    def _drop(self, node: Any) -> None:
+        """Take out a node that waits for it, and what it alone has led to."""
+        graph, key = self._get(), id(node)
+        if graph._extra.get(key) != -1:
+            if node in graph:  # referred to again, perhaps only by what it leads to
+                self._doubtful[key] = node
+            return
+        del graph._extra[key]
+        self._doubtful.pop(key, None)
+        unmet = graph.walk.withdraw(node) if graph.walk else None
+        self._gone.append((node, _but(self._take_out(node), unmet)))
+
+    def _found(self, search: Search) -> None:
+        """Let go of what a search has found to be garbage; begin it anew if it says nothing."""
+        key = id(search.start)
+        if search.open:  # what it leads to is still being met
+            self._doubtful[key] = search.start
+            return
+        if search.touched:
+            tries = self._tries.pop(key, 0) + 1
+            if tries <= TRIES:
+                self._tries[key] = tries
+                self._doubtful[key] = search.start
+            else:  # somebody is at it all the time
+                self._given_up[key] = search.start
+                self._later = perf_counter_ns() + PATIENCE
+            return
+        self._tries.pop(key, None)
+        self._condemned = {id(obj): obj for obj in search.garbage}
+        self._batch = frozenset(self._condemned)
+
+    def _take_out_condemned(self, node: Any) -> None:
+        batch = self._batch
+        self._get()._extra.pop(id(node), None)
+        children = self._take_out(node)
+        self._gone.append((node, (child for child in children if id(child) not in batch)))
+
+    def _take_out(self, node: Any) -> Iterator[Any]:
+        """Forget a node; what it led to."""
         graph = self._get()
+        children = graph.each_child(node)
         block = graph._index.pop(id(node))
+        graph.ways.forget(id(node))
+        graph._postponed.discard(id(node))
+        self._tries.pop(id(node), None)
+        self._given_up.pop(id(node), None)
+        self.touch(id(node))
         if block is None:
-            children = graph.children(node)
             graph.probes.remove(id(node))
-            return children
-        where = places.get(block)
-        if where is None:
-            where = places[block] = block.places()
-        i = where[id(node)]
-        children = graph._children_at(block, i)
-        block.remove(i)
-        graph._dirty.add(block)
-        graph._retire(block)
+        else:
+            block.remove(block.position(node))
+            graph._dirty.add(block)
+            graph._retire(block)
         return children
 
-    def _drop_if_cycle(self, start: Any, limit: int) -> None:
-        graph = self._get()
-        inside: dict[int, Any] = {id(start): start}
-        internal: dict[int, int] = {}
-        todo = [start]
-        while todo:
-            for child in graph.children(todo.pop()):
-                key = id(child)
-                if key in graph._index or key in graph.probes.nodes:
-                    internal[key] = internal.get(key, 0) + 1
-                    if key not in inside:
-                        inside[key] = child
-                        todo.append(child)
-            if len(inside) > limit:  # large and well connected: alive in all likelihood
-                return
-        live = [
-            obj
-            for key, obj in inside.items()
-            if key in graph._anchored or graph._extra.get(key, 0) + 1 > internal.get(key, 0)
-        ]
-        while live:
-            obj = live.pop()
-            if inside.pop(id(obj), None) is not None:
-                live.extend(child for child in graph.children(obj) if id(child) in inside)
-        places: dict[Block, dict[int, int]] = {}
-        for obj in inside.values():
-            children = self._take_out(obj, places)
-            graph._extra.pop(id(obj), None)
-            for child in children:
-                child_key = id(child)
-                if child_key not in inside and child in graph:
-                    extra = graph._extra.pop(child_key, 0)
-                    if extra > 1:
-                        graph._extra[child_key] = extra - 1
+
+def _but(objects: Iterator[Any], some: Counter[int] | None) -> Iterator[Any]:
+    """The others than ``some``, of which there may be several of the same."""
+    for obj in objects:
+        if some and some[id(obj)] > 0:
+            some[id(obj)] -= 1
+        else:
+            yield obj

@@ -43,6 +43,11 @@ class Rotation:
         self._begin()
         return left.pop() if left else None
 
+    def restart(self) -> None:
+        """Begin anew: what has been looked at in the round under way does not count."""
+        self._left.clear()
+        self._began = 0
+
     def again(self, unit: Block) -> None:
         """More of it differs than there was time for: it is still its turn."""
         self._left.append(unit)

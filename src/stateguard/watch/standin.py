@@ -36,6 +36,11 @@ class StandIn:
         return self.address == id(obj)
 
 
+def stands_for(held: Any, obj: Any) -> bool:
+    """Whether what is held is ``obj``, or what is kept in its place."""
+    return held is obj or (type(held) is StandIn and held.stands_for(obj))
+
+
 def content_mark(array: Any) -> bytes:
     """A hash of an array's shape, type and content."""
     base: Any = next(cls for cls in type(array).__mro__ if cls.__module__ == "numpy")

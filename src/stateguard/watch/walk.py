@@ -103,8 +103,8 @@ class Walk:
         key = id(obj)
         if key in graph.probes.nodes and graph.probes.node(key) is not obj:
             graph.probes.remove(key)  # an array has died, and its address is in use again
-        if key in graph._index or key in graph.probes.nodes:
-            graph._count(key)
+        if (key in graph._index or key in graph.probes.nodes) and not graph.release.revive(obj):
+            graph._count(key, parent)
             return
         refs = referents(obj)
         kind = info.kind

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import types
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from stateguard.credentials import HIDDEN, concealed, names_a_secret
@@ -18,6 +19,7 @@ from stateguard.watch.digest import Digester
 from stateguard.watch.edges import Anchor, is_dunder
 from stateguard.watch.graph import Graph
 from stateguard.watch.kinds import Kind, TypeInfo, TypeTable, is_a, module_of, qualname
+from stateguard.watch.names import module_dict
 from stateguard.watch.paths import Paths
 from stateguard.watch.patterns import Names, Pattern, check_names, first_party, parse, validate
 from stateguard.watch.process import add_process_roots, settings
@@ -29,11 +31,13 @@ if TYPE_CHECKING:
 
     from stateguard.watch.graph import Difference
 
-_module_dict: Callable[[types.ModuleType], dict[str, Any]] = vars(types.ModuleType)["__dict__"].__get__
-
 
 def _is_importing(members: dict[str, Any]) -> bool:
     return bool(getattr(members.get("__spec__"), "_initializing", False))
+
+
+LONGEST = 20_000_000
+"""Nanoseconds that telling of one difference is reckoned to take at most, whatever was measured."""
 
 
 def _hidden(value: Any) -> str:
@@ -43,7 +47,7 @@ def _hidden(value: Any) -> str:
 class Seen:
     """A change with its place in the watched state. Holds application objects: drop it soon."""
 
-    __slots__ = ("change", "difference", "fresh", "holder", "node", "path", "root")
+    __slots__ = ("change", "difference", "fresh", "holder", "late", "node", "path", "root")
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class Seen:
         self.change = change
         self.node = node
         self.fresh = fresh
+        self.late = difference is not None and difference.late
         self.difference = difference
         self.holder = holder
         """The type of the object that the root names."""
@@ -92,6 +97,8 @@ class Watcher:
         self._objects: list[tuple[Any, str]] = []
         self._modules_seen = 0
         self._settings: dict[str, Any] = {}
+        self._telling = 0, 0
+        """How many differences are being told of, and since when (``perf_counter_ns``)."""
         self._met: dict[int, Any] = {}
         self._inherited: dict[int, tuple[Any, Any]] = {}
         self.modules: list[str] = []
@@ -134,7 +141,7 @@ class Watcher:
         found = []
         for name, module in list(sys.modules.items()):
             if type(name) is str and is_a(module, types.ModuleType) and self.is_watched(name):
-                found.append((name, _module_dict(module)))
+                found.append((name, module_dict(module)))
         return found
 
     def start(self) -> None:
@@ -164,7 +171,7 @@ class Watcher:
             self._add_inherited(variable, value)
         self.look_at_context()
         self.graph.walk.run()
-        self.graph.eager = True
+        self.graph.eager = self.graph.settled = True
 
     def _add_modules(self, matching: Iterable[tuple[str, dict[str, Any]]]) -> None:
         for name, members in matching:
@@ -244,6 +251,19 @@ class Watcher:
         differences = self.graph.check(keys)
         return self._describe(differences) if differences else []
 
+    def accept(self) -> None:
+        """Take for granted what is there now, however long it takes."""
+        graph = self.graph
+        allowance, graph.allowance = graph.allowance, None
+        try:
+            graph.walk.run()  # what is open is not compared
+            self.check()
+            self.check_cold()
+            self.check_settings()
+        finally:
+            graph.allowance = allowance
+            self._telling = 0, 0
+
     def check_hot(self) -> list[Seen]:
         """What has changed in nodes that have changed before: a glance, not a full check."""
         differences = self.graph.check_hot()
@@ -281,8 +301,20 @@ class Watcher:
             found.append(Seen(name, name, change, None))
         return found
 
-    def _describe(self, differences: Iterable[Difference]) -> list[Seen]:
+    def told(self) -> None:
+        """What has been seen has been told of: so long it takes, to be reckoned with."""
+        count, began = self._telling
+        if count:
+            each = min((perf_counter_ns() - began) // count, LONGEST)
+            known = self.graph.telling or each
+            self.graph.telling = known + (each - known) // 4
+            self._telling = 0, 0
+
+    def _describe(self, differences: Sequence[Difference]) -> list[Seen]:
         found: list[Seen] = []
+        if differences:
+            count, began = self._telling
+            self._telling = count + len(differences), began or perf_counter_ns()
         if self.discard is not None:
             self.discard(differences)
         for difference in differences:
