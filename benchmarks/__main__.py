@@ -2,11 +2,12 @@
 
 Runs, each in a process of its own, ``benchmarks.check`` (one check against other ways to notice a change),
 ``benchmarks.request`` (real servers, load from another process), ``benchmarks.large`` (state too large to
-be compared at once), ``benchmarks.growing`` (a leak that grows with each request), ``benchmarks.scaling``
-(concurrency and worker processes) and ``benchmarks.startup`` (imports). Writes their figures as JSON and as
-plots below ``--out``, and appends the ratios to ``history.jsonl`` there: what has become worse by more than
-a tenth is said. Some minutes, none of the six more than ten; with ``--quick`` about two, for figures that say
-little. The exit code is the number of regressions.
+be compared at once), ``benchmarks.growing`` (a leak that grows with each request), ``benchmarks.churn``
+(objects that come, go and move), ``benchmarks.scaling`` (concurrency and worker processes) and
+``benchmarks.startup`` (imports). Writes their figures as JSON and as plots below ``--out``, and appends the
+ratios to ``history.jsonl`` there: what has become worse by more than a tenth is said. Some minutes, none of
+the seven more than ten; with ``--quick`` about two, for figures that say little. The exit code is the number
+of regressions.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ FULL = {
     "request": ["--rounds", "30", "--variants", "bare", "variable", "scope-only", "guarded"],
     "large": ["--sizes", "10000", "100000", "1000000", "--seconds", "4"],
     "growing": ["--seconds", "2"],
+    "churn": ["--sizes", "1000", "10000", "100000", "--seconds", "2"],
     "scaling": [],
     "startup": [],
 }
@@ -36,6 +38,7 @@ QUICK = {
     "request": ["starlette", "flask", "--rounds", "2", "--seconds", "0.5", "--settle", "0.5"],
     "large": ["--sizes", "10000", "--seconds", "1", "--leaks", "1"],
     "growing": ["--sizes", "1000", "100000", "--kinds", "list", "--seconds", "0.5"],
+    "churn": ["--sizes", "1000", "--seconds", "0.5"],
     "scaling": ["--connections", "8", "--workers", "2", "--rounds", "2", "--seconds", "0.5"],
     "startup": ["--rounds", "3"],
 }
@@ -69,6 +72,8 @@ def figures_of(taken: dict[str, Any]) -> dict[str, float]:
         found[f"{result['objects']:.0f} objects: bytes per object"] = result["bytes per object"]
     for result in taken["growing"] or ():
         found[f"growing {result['kind']} of {result['items']}: throughput"] = result["throughput"]
+    for result in taken["churn"] or ():
+        found[f"{result['kind']} of {result['objects']}: throughput"] = result["throughput"]
     for result in taken["scaling"] or ():
         name = f"{result['connections']} connections, {result['workers']} workers"
         found[f"{name}: throughput"] = result["throughput"]
