@@ -135,14 +135,7 @@ not. ``start`` is not negative."""
 
 def common_prefix(a: list[Any], b: list[Any]) -> int:
     """How many leading elements of the two lists are the same objects."""
-    low, high = 0, min(len(a), len(b))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if same_run(a, low, b, low, middle - low):
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    return run_length(a, 0, b, 0)
 
 
 def common_suffix(a: list[Any], b: list[Any], limit: int) -> int:

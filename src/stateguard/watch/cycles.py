@@ -104,9 +104,8 @@ def _collect(graph: Graph, start: Any, inside: dict[int, Any], internal: dict[in
             key = id(child)
             if key in inside or key in graph._index or key in graph.probes.nodes:
                 internal[key] = internal.get(key, 0) + 1
-                if key not in inside and not graph.ways.stands(
-                    child, inside
-                ):  # else it is alive, with all below it
+                # What stands is alive, with all that it leads to.
+                if key not in inside and not graph.ways.stands(child, inside):
                     inside[key] = child
                     todo.append(child)
             work += 1

@@ -346,10 +346,6 @@ class Describer:
         words = _MODULE_WORDS if module else _ATTRIBUTE_WORDS if names else _ENTRY_WORDS
         if a and not difference.after.values and not names:
             return [self._whole(difference, "cleared")]
-        ranks = dict(zip(a, before.ranks, strict=False))
-        moved = list(a) != list(b) or any(
-            ranks.get(mark, rank) != rank for mark, rank in zip(b, after.ranks, strict=False)
-        )
         entries: list[tuple[str, Any, Any, Any]] = []
         for mark, (key, new) in b.items():
             if self._skip(info.only, names, key):
@@ -385,8 +381,12 @@ class Describer:
                 changes.append(self._value(suffix, kind, old, new, key))
             else:
                 changes.append(self._went(suffix, kind, old, key))
-        if not changes and not names and moved and len(a) == len(b):
-            return [self._whole(difference, "reordered")]
+        if not changes and not names and len(a) == len(b):
+            # What has been left out lies before each entry as often as it did, unless the entry has moved.
+            ranks = dict(zip(a, before.ranks, strict=False))
+            others = zip(b, after.ranks, strict=False)
+            if list(a) != list(b) or any(ranks.get(mark, rank) != rank for mark, rank in others):
+                return [self._whole(difference, "reordered")]
         return changes
 
     @staticmethod
