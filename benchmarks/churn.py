@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import logging
 import platform
 import random
@@ -31,8 +30,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.growing import show
-from benchmarks.large import WARM_UP, serve
+from benchmarks.growing import measure_all, write
+from benchmarks.large import WARM_UP, requests
 from stateguard import Guard
 
 MODULE = "benchmark_churn"
@@ -151,15 +150,6 @@ KINDS: dict[str, Callable[[Any, int], Step]] = {
 }
 
 
-def requests(guard: Guard, step: Step, seconds: float, first: int = 0) -> tuple[float, list[int]]:
-    """Requests per second of processor time, and what each has spent in the guard."""
-    spent: list[int] = []
-    began, end = time.thread_time(), time.monotonic() + seconds
-    while time.monotonic() < end:
-        spent.append(serve(guard, lambda: step(first + len(spent))))
-    return len(spent) / (time.thread_time() - began), spent
-
-
 def measure(kind: str, size: int, seconds: float) -> dict[str, Any]:
     """One kind of state of one size."""
     random.seed(size)
@@ -205,14 +195,7 @@ def main() -> int:
     options = parser.parse_args()
     logging.disable(logging.ERROR)
     print(f"Python {platform.python_version()}")
-    results = []
-    for kind in options.kinds:
-        for size in options.sizes:
-            results.append(measure(kind, size, options.seconds))
-            print("  ".join(f"{name} {show(value)}" for name, value in results[-1].items()), flush=True)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(results, indent=1))
+    write(options.json, measure_all(measure, options.kinds, options.sizes, options.seconds))
     return 0
 
 

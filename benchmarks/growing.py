@@ -20,13 +20,12 @@ import json
 import logging
 import platform
 import sys
-import time
 import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.large import WARM_UP, serve
+from benchmarks.large import WARM_UP, requests, serve
 from stateguard import Guard
 
 KINDS: dict[str, tuple[Callable[[int], Any], Callable[[Any, int], object]]] = {
@@ -47,11 +46,7 @@ def grow(
     guard: Guard, grown: Any, add: Callable[[Any, int], object], seconds: float
 ) -> tuple[float, list[int]]:
     """Requests per second of processor time, and what each has spent in the guard."""
-    spent = []
-    began, end = time.thread_time(), time.monotonic() + seconds
-    while time.monotonic() < end:
-        spent.append(serve(guard, lambda: add(grown, len(grown))))
-    return len(spent) / (time.thread_time() - began), spent
+    return requests(guard, lambda i: add(grown, len(grown)), seconds)
 
 
 def started(grown: Any) -> Guard:
@@ -127,6 +122,25 @@ def show(value: object) -> str:
     )
 
 
+def measure_all(
+    measure: Callable[[str, int, float], dict[str, Any]], kinds: list[str], sizes: list[int], seconds: float
+) -> list[dict[str, Any]]:
+    """Every kind in every size, each printed when it is there."""
+    results = []
+    for kind in kinds:
+        for size in sizes:
+            results.append(measure(kind, size, seconds))
+            print("  ".join(f"{name} {show(value)}" for name, value in results[-1].items()), flush=True)
+    return results
+
+
+def write(file: Path | None, results: list[dict[str, Any]]) -> None:
+    """The results as JSON, if a file is named."""
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(results, indent=1))
+
+
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -138,16 +152,11 @@ def main() -> int:
     options = parser.parse_args()
     logging.disable(logging.ERROR)
     print(f"Python {platform.python_version()}")
-    results = []
     if options.whole:
         results = measure_whole(max(options.sizes))
-    for kind in [] if options.whole else options.kinds:
-        for size in options.sizes:
-            results.append(measure(kind, size, options.seconds))
-            print("  ".join(f"{name} {show(value)}" for name, value in results[-1].items()), flush=True)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(results, indent=1))
+    else:
+        results = measure_all(measure, options.kinds, options.sizes, options.seconds)
+    write(options.json, results)
     return 0
 
 

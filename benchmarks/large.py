@@ -22,6 +22,7 @@ import random
 import sys
 import time
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +58,17 @@ def serve(guard: Guard, plant: Any = None) -> int:
     return time.thread_time_ns() - began - inside
 
 
-def throughput(seconds: float, guard: Guard) -> tuple[float, list[int]]:
-    """Requests per second of processor time, and what each has spent in the guard."""
-    spent = []
+def requests(
+    guard: Guard, step: Callable[[int], object] | None, seconds: float, first: int = 0
+) -> tuple[float, list[int]]:
+    """Requests per second of processor time, and what each has spent in the guard. ``step`` is what the n-th
+    of them does beside its work, ``first`` how many have been before.
+    """
+    spent: list[int] = []
+    plant = None if step is None else lambda: step(first + len(spent))
     began, end = time.thread_time(), time.monotonic() + seconds
     while time.monotonic() < end:
-        spent.append(serve(guard))
+        spent.append(serve(guard, plant))
     return len(spent) / (time.thread_time() - began), spent
 
 
@@ -73,7 +79,7 @@ def measure(size: int, seconds: float, leaks: int) -> dict[str, float]:
     sys.modules[module.__name__] = module
     gc.collect()
     gc.freeze()
-    bare, _ = throughput(seconds, Guard(mode="off"))
+    bare, _ = requests(Guard(mode="off"), None, seconds)
     guard = Guard(watch=[module.__name__], process=False, keep=100_000)
     started = time.monotonic()
     assert guard.engine is not None
@@ -82,8 +88,8 @@ def measure(size: int, seconds: float, leaks: int) -> dict[str, float]:
         time.sleep(0.05)
     ready = time.monotonic() - started
     nodes = guard.stats.nodes
-    throughput(WARM_UP, guard)
-    guarded, spent = throughput(seconds, guard)
+    requests(guard, None, WARM_UP)
+    guarded, spent = requests(guard, None, seconds)
     spent.sort()
     users, rng = list(histories.values()), random.Random(7)
     lags, promised = [], 0
