@@ -399,7 +399,7 @@ HOT PyObject *
 in_context(PyObject *variable)
 {
     PyObject *value;
-    if (PyContextVar_Get(variable, NULL, &value) < 0) {
+    if (UNLIKELY(PyContextVar_Get(variable, NULL, &value) < 0)) {
         PyErr_Clear();
         return NULL;
     }
@@ -420,11 +420,11 @@ HOT int
 may_open(Way *way)
 {
     if (way->engine != Py_None) {
-        if (READ(way, open) != Py_True || READ(way, gait) != way->name.sparse) {
+        if (UNLIKELY(READ(way, open) != Py_True || READ(way, gait) != way->name.sparse)) {
             return 0;
         }
         PyObject *inherited = in_context(way->current);
-        if (inherited != NULL && !attribute_is(inherited, way->name.active, Py_False)) {
+        if (UNLIKELY(inherited != NULL) && !attribute_is(inherited, way->name.active, Py_False)) {
             return 0;
         }
     }
@@ -460,13 +460,23 @@ leave_elsewhere(Way *way)
 HOT void
 leave_scope(Way *way, Fields *scope, PyObject *here)
 {
-    if (in_context(way->entered) != (PyObject *)scope) {
+    if (UNLIKELY(in_context(way->entered) != (PyObject *)scope)) {
         scope->left = 1; /* out of order, or from another context */
     }
-    else if (here == NULL || PyContextVar_Reset(way->entered, here) < 0) {
+    else if (UNLIKELY(here == NULL || PyContextVar_Reset(way->entered, here) < 0)) {
         leave_elsewhere(way);
     }
     Py_XDECREF(here);
+}
+
+/* The same by a clock of somebody's own. */
+COLD static int
+ask_clock(Fields *scope, PyObject *clock)
+{
+    Py_INCREF(clock);
+    scope->known[STARTED] = PyObject_CallNoArgs(clock);
+    Py_DECREF(clock);
+    return scope->known[STARTED] == NULL ? -1 : 0;
 }
 
 /* When a request begins: by the clock that is in the module now, which tests may have put there, or whose function they
@@ -475,21 +485,19 @@ HOT int
 note_time(Way *way, Fields *scope)
 {
     PyObject *clock = PyDict_GetItemWithError(way->clocks, way->name.time);
-    if (clock == NULL) {
+    if (UNLIKELY(clock == NULL)) {
         if (!PyErr_Occurred()) {
             PyErr_SetString(PyExc_RuntimeError, "there is no clock");
         }
         return -1;
     }
     struct timespec now;
-    if (PyCFunction_CheckExact(clock) && PyCFunction_GET_FUNCTION(clock) == way->wall && timespec_get(&now, TIME_UTC)) {
-        scope->started = (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-        return 0;
+    if (UNLIKELY(!PyCFunction_CheckExact(clock) || PyCFunction_GET_FUNCTION(clock) != way->wall ||
+                 !timespec_get(&now, TIME_UTC))) {
+        return ask_clock(scope, clock);
     }
-    Py_INCREF(clock);
-    scope->known[STARTED] = PyObject_CallNoArgs(clock);
-    Py_DECREF(clock);
-    return scope->known[STARTED] == NULL ? -1 : 0;
+    scope->started = (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+    return 0;
 }
 
 PyObject *
@@ -590,10 +598,10 @@ may_pass(Way *way)
 HOT int
 enlist(Way *way, Fields *scope)
 {
-    if (PyDict_SetItem(way->scopes, (PyObject *)scope, (PyObject *)scope) < 0) {
+    if (UNLIKELY(PyDict_SetItem(way->scopes, (PyObject *)scope, (PyObject *)scope) < 0)) {
         return -1;
     }
-    return ++READ(way, requests) % way->sampled ? 0 : tell(way->passing, way->name.sample, (PyObject *)scope);
+    return !UNLIKELY(++READ(way, requests) % way->sampled == 0) ? 0 : tell(way->passing, way->name.sample, (PyObject *)scope);
 }
 
 /* Whether it is too early for the next look: -1 with an error set if the clock cannot tell. */
@@ -618,13 +626,13 @@ step_ended(Way *way, Fields *scope, int look)
 {
     scope->stepped = READ(way, looks);
     int early = look ? 0 : is_early(way);
-    if (early < 0) {
+    if (UNLIKELY(early < 0)) {
         return -1;
     }
-    if (early && READ(way, armed) == Py_False && READ(way, gait) == way->name.sparse) {
-        return 0;
+    if (UNLIKELY(!early || READ(way, armed) != Py_False || READ(way, gait) != way->name.sparse)) {
+        return tell(way->passing, way->name.end, (PyObject *)scope);
     }
-    return tell(way->passing, way->name.end, (PyObject *)scope);
+    return 0;
 }
 
 /* Since it began nobody has looked after a step of it, nor named it: it may be a suspect of the next look. */
@@ -649,11 +657,11 @@ retire(Way *way, Fields *scope, long long stepped)
     int result = is_none(scope->account) && is_none(scope->suspect) && scope->began == 0
                      ? note(way, scope, stepped)
                      : tell(way->passing, way->name.over, (PyObject *)scope);
-    PyObject *saved = result < 0 ? save_error() : NULL; /* whatever was raised, it is under way no more */
-    if (PyDict_DelItem(way->scopes, (PyObject *)scope) < 0) { /* nobody is told of one twice */
+    PyObject *saved = UNLIKELY(result < 0) ? save_error() : NULL; /* whatever was raised, it is under way no more */
+    if (UNLIKELY(PyDict_DelItem(way->scopes, (PyObject *)scope) < 0)) { /* nobody is told of one twice */
         PyErr_Clear();
     }
-    if (result < 0) {
+    if (UNLIKELY(result < 0)) {
         restore_error(saved);
     }
     return result;

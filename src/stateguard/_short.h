@@ -16,9 +16,11 @@
 #if defined(__GNUC__)
 #define HOT __attribute__((hot)) /* beside each other: what every request runs is to fill few lines of the caches */
 #define COLD __attribute__((cold, noinline))
+#define UNLIKELY(condition) __builtin_expect(!!(condition), 0) /* out of the way of what nearly every request runs */
 #else
 #define HOT
 #define COLD
+#define UNLIKELY(condition) (condition)
 #endif
 
 /* -- the fields of a scope -------------------------------------------------------------------------------- */

@@ -11,30 +11,30 @@
 HOT static int
 is_text(PyObject *value, PyObject *text)
 {
-    return value == text || (PyUnicode_CheckExact(value) && PyUnicode_Compare(value, text) == 0);
+    return value == text || UNLIKELY(PyUnicode_CheckExact(value) && PyUnicode_Compare(value, text) == 0);
 }
 
 /* A scope for the request of an ASGI scope, entered. NULL if it is not as simple as most, or with an error set. */
 HOT static Fields *
 open_for(Way *way, PyObject *asgi)
 {
-    if (!PyDict_CheckExact(asgi) || !may_open(way)) {
+    if (UNLIKELY(!PyDict_CheckExact(asgi) || !may_open(way))) {
         return NULL;
     }
     Fields *scope = open_scope(way);
-    if (scope == NULL) {
+    if (UNLIKELY(scope == NULL)) {
         return NULL;
     }
     PyObject **known = scope->known;
     int all = way->engine == Py_None ? QUERY : ASKED;
     for (int i = 0; i < all; i++) {
-        if ((known[i] = entry(asgi, way->known[i])) == NULL) {
+        if (UNLIKELY((known[i] = entry(asgi, way->known[i])) == NULL)) {
             goto none;
         }
     }
-    if (!(is_text(known[TYPE], way->name.http) || is_text(known[TYPE], way->name.websocket)) ||
-        !PyList_CheckExact(known[HEADERS]) || note_time(way, scope) < 0 ||
-        (scope->here = PyContextVar_Set(way->entered, (PyObject *)scope)) == NULL) {
+    if (UNLIKELY(!(is_text(known[TYPE], way->name.http) || is_text(known[TYPE], way->name.websocket)) ||
+                 !PyList_CheckExact(known[HEADERS]) || note_time(way, scope) < 0 ||
+                 (scope->here = PyContextVar_Set(way->entered, (PyObject *)scope)) == NULL)) {
         goto none;
     }
     return scope;
@@ -92,7 +92,7 @@ drive_new(Door *door, PyObject *const *args)
         PyObject_Init((PyObject *)drive, type);
         PyObject_GC_Track(drive);
     }
-    else if ((drive = (Drive *)type->tp_alloc(type, 0)) == NULL) {
+    else if (UNLIKELY((drive = (Drive *)type->tp_alloc(type, 0)) == NULL)) {
         return NULL;
     }
     drive->held[0] = Py_NewRef(way);
@@ -152,11 +152,11 @@ no_stop(void)
 HOT static int
 await_in_place(Drive *self, PyObject *awaitable)
 {
-    if (awaitable != NULL && !PyCoro_CheckExact(awaitable)) {
+    if (UNLIKELY(awaitable != NULL && !PyCoro_CheckExact(awaitable))) {
         Py_SETREF(awaitable, PyObject_CallOneArg(WAY(self)->awaited, awaitable));
     }
     COROUTINE(self) = awaitable;
-    if (awaitable == NULL) {
+    if (UNLIKELY(awaitable == NULL)) {
         no_stop();
         return -1;
     }
@@ -184,7 +184,7 @@ begin(Drive *self)
     Way *way = WAY(self);
     self->state = STEPPING; /* nothing is to be sent to it by what is called in here */
     Fields *scope = open_for(way, ARGUMENTS(self)[0]);
-    if (scope == NULL) {
+    if (UNLIKELY(scope == NULL)) {
         if (!PyErr_Occurred()) {
             return take_long_way(self);
         }
@@ -193,7 +193,7 @@ begin(Drive *self)
     }
     self->held[SCOPED] = (PyObject *)scope;
     PyObject *served = DOOR(self)->served;
-    if (served == NULL) {
+    if (UNLIKELY(served == NULL)) {
         PyErr_SetString(PyExc_RuntimeError, "this middleware has gone");
         return -1;
     }
@@ -223,20 +223,20 @@ let_go(Drive *self)
 HOT static int
 finish(Drive *self)
 {
-    if (self->state == OVER) {
+    if (UNLIKELY(self->state == OVER)) {
         return 0;
     }
     self->state = OVER;
     int result = 0;
     Fields *scope = SCOPE(self);
-    if (scope != NULL) {
+    if (!UNLIKELY(scope == NULL)) {
         result = self->enlisted ? retire(WAY(self), scope, self->stepped) : 0;
-        PyObject *saved = result < 0 ? save_error() : NULL;
+        PyObject *saved = UNLIKELY(result < 0) ? save_error() : NULL;
         PyObject *here = scope->here;
         scope->here = NULL;
         leave_scope(WAY(self), scope, here);
         close_scope(WAY(self), scope);
-        if (result < 0) {
+        if (UNLIKELY(result < 0)) {
             restore_error(saved);
         }
     }
@@ -291,16 +291,16 @@ HOT static PySendResult
 drive_send(Drive *self, PyObject *value, PyObject **result)
 {
     *result = NULL;
-    if (self->state > WAITING) {
+    if (UNLIKELY(self->state > WAITING)) {
         return not_now(self);
     }
     PySendResult outcome = PYGEN_ERROR;
     if (self->state == NEW) {
-        if (value != Py_None) {
+        if (UNLIKELY(value != Py_None)) {
             PyErr_SetString(PyExc_TypeError, "can't send non-None value to a just-started coroutine");
             return outcome;
         }
-        if (begin(self) < 0) {
+        if (UNLIKELY(begin(self) < 0)) {
             goto ended;
         }
     }
@@ -312,16 +312,16 @@ drive_send(Drive *self, PyObject *value, PyObject **result)
         Way *way = WAY(self);
         Fields *scope = SCOPE(self);
         scope->stepped = way->busy; /* before the gait is asked for: see Passing.serve */
-        if (!may_pass(way)) {
+        if (UNLIKELY(!may_pass(way))) {
             outcome = go_on(self, value, NULL, result);
         }
         else {
             outcome = PyIter_Send(COROUTINE(self), value, result);
             self->stepped = READ(way, looks);
-            if (outcome == PYGEN_ERROR) {
+            if (UNLIKELY(outcome == PYGEN_ERROR)) {
                 step_raised(self);
             }
-            else if (step_ended(way, scope, 0) < 0) {
+            else if (UNLIKELY(step_ended(way, scope, 0) < 0)) {
                 Py_CLEAR(*result);
                 outcome = PYGEN_ERROR;
             }
@@ -332,10 +332,10 @@ drive_send(Drive *self, PyObject *value, PyObject **result)
         return outcome;
     }
 ended:
-    if (outcome == PYGEN_ERROR) {
+    if (UNLIKELY(outcome == PYGEN_ERROR)) {
         finish_raising(self);
     }
-    else if (finish(self) < 0) {
+    else if (UNLIKELY(finish(self) < 0)) {
         Py_CLEAR(*result);
         outcome = PYGEN_ERROR;
     }
@@ -546,11 +546,11 @@ HOT static void
 drive_dealloc(Drive *self)
 {
     PyTypeObject *type = Py_TYPE(self);
-    if (self->state != OVER && PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
+    if (UNLIKELY(self->state != OVER) && PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
         return;
     }
     PyObject_GC_UnTrack(self);
-    if (self->weak != NULL) {
+    if (UNLIKELY(self->weak != NULL)) {
         PyObject_ClearWeakRefs((PyObject *)self);
     }
     let_go(self);
@@ -599,7 +599,7 @@ drive_repr(Drive *self)
 HOT static PyObject *
 drive_await(Drive *self)
 {
-    if (self->state == WAITING) {
+    if (UNLIKELY(self->state == WAITING)) {
         PyErr_SetString(PyExc_RuntimeError, "coroutine is being awaited already");
         return NULL;
     }
@@ -685,16 +685,10 @@ position_of(Way *way, PyObject *name)
     return is_text(name, way->name.asgi) ? 0 : is_text(name, way->name.receive) ? 1 : is_text(name, way->name.send) ? 2 : -1;
 }
 
-HOT static PyObject *
-door_vectorcall(Door *self, PyObject *const *args, size_t flags, PyObject *names)
+/* The same, with some or all of the arguments given by name. */
+COLD static PyObject *
+called_by_name(Door *self, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    Py_ssize_t n = PyVectorcall_NARGS(flags), named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
-    if (self->way == NULL || n + named != 3) {
-        return long_way(self, args, n, names);
-    }
-    if (named == 0) {
-        return (PyObject *)drive_new(self, args);
-    }
     PyObject *given[3] = {NULL, NULL, NULL};
     for (Py_ssize_t i = 0; i < 3; i++) {
         Py_ssize_t position = i < n ? i : position_of((Way *)self->way, PyTuple_GET_ITEM(names, i - n));
@@ -706,6 +700,15 @@ door_vectorcall(Door *self, PyObject *const *args, size_t flags, PyObject *names
     return (PyObject *)drive_new(self, given);
 }
 
+HOT static PyObject *
+door_vectorcall(Door *self, PyObject *const *args, size_t flags, PyObject *names)
+{
+    Py_ssize_t n = PyVectorcall_NARGS(flags), named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
+    if (UNLIKELY(self->way == NULL || n + named != 3)) {
+        return long_way(self, args, n, names);
+    }
+    return named == 0 ? (PyObject *)drive_new(self, args) : called_by_name(self, args, n, names);
+}
 static PyObject *
 door_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
 {
