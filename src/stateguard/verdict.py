@@ -14,6 +14,7 @@ from stateguard.credentials import concealed, without
 from stateguard.leak import LISTED, Leak, RequestInfo
 from stateguard.parallel import stacks
 from stateguard.report.advice import advise
+from stateguard.watch.digest import PARTLY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -148,7 +149,7 @@ class Judge:
     ) -> Leak | None:
         """The leak that this change undoes, marked as restored; ``None`` if it undoes none."""
         before_hash, first, then = request.first_hashes.get(leak.path, ("", None, -1))
-        if first is None or before_hash != leak.after_hash:
+        if first is None or before_hash != leak.after_hash or before_hash.endswith(PARTLY):
             return None
         del request.first_hashes[leak.path]
         if then == moment >= 0 and first.severity != "critical":

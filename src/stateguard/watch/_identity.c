@@ -7,13 +7,7 @@
  * compiled part and for interpreters without that lock.
  */
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <string.h>
-
-#ifdef Py_GIL_DISABLED
-#error "without the interpreter lock, another thread could change an object while it is read: use compare.py"
-#endif
+#include "_identity.h"
 
 typedef struct {
     PyObject *const *next;
@@ -126,9 +120,8 @@ compare_runs(PyObject *a, Py_ssize_t i, PyObject *b, Py_ssize_t j, Py_ssize_t co
     return PyBool_FromLong(memcmp(these, those, (size_t)count * sizeof(PyObject *)) == 0);
 }
 
-/* Take integers, and nothing that would have to be asked for one. */
-static int
-integers(PyObject *const *args, Py_ssize_t *into, int n)
+int
+identity_integers(PyObject *const *args, Py_ssize_t *into, int n)
 {
     for (int i = 0; i < n; i++) {
         into[i] = PyLong_AsSsize_t(args[i]);
@@ -151,7 +144,7 @@ same_items(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
         PyErr_SetString(PyExc_TypeError, "same_items() takes two lists, a start and a count");
         return NULL;
     }
-    return integers(args + 2, given, 2) ? compare_runs(args[0], given[0], args[1], given[0], given[1]) : NULL;
+    return identity_integers(args + 2, given, 2) ? compare_runs(args[0], given[0], args[1], given[0], given[1]) : NULL;
 }
 
 PyDoc_STRVAR(same_run_doc,
@@ -166,7 +159,7 @@ same_run(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
         PyErr_SetString(PyExc_TypeError, "same_run() takes two lists, each with a place, and a count");
         return NULL;
     }
-    if (!integers(args + 1, &i, 1) || !integers(args + 3, &j, 1) || !integers(args + 4, &count, 1)) {
+    if (!identity_integers(args + 1, &i, 1) || !identity_integers(args + 3, &j, 1) || !identity_integers(args + 4, &count, 1)) {
         return NULL;
     }
     return compare_runs(args[0], i, args[2], j, count);
@@ -184,7 +177,7 @@ find(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
         PyErr_SetString(PyExc_TypeError, "find() takes a list, an object, a start and a stop");
         return NULL;
     }
-    if (!integers(args + 2, range, 2)) {
+    if (!identity_integers(args + 2, range, 2)) {
         return NULL;
     }
     if (range[0] < 0) {
@@ -201,11 +194,93 @@ find(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
     return PyLong_FromLong(-1);
 }
 
+PyDoc_STRVAR(shift_doc,
+"shift(places, start, by, /)\n--\n\n"
+"Add `by` to all of the array of unsigned integers `places` from `start` on.");
+
+static PyObject *
+shift(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
+{
+    Py_ssize_t given[2];
+    Py_buffer places;
+    if (n != 3) {
+        PyErr_SetString(PyExc_TypeError, "shift() takes an array, a start and a number");
+        return NULL;
+    }
+    if (!identity_integers(args + 1, given, 2) ||
+        PyObject_GetBuffer(args[0], &places, PyBUF_WRITABLE | PyBUF_FORMAT) < 0) {
+        return NULL;
+    }
+    int fits = given[0] >= 0 && places.format != NULL && strcmp(places.format, "I") == 0;
+    unsigned int *items = places.buf;
+    Py_ssize_t stop = places.len / (Py_ssize_t)sizeof(unsigned int);
+    for (Py_ssize_t i = given[0]; fits && i < stop; i++) {
+        items[i] += (unsigned int)given[1];
+    }
+    PyBuffer_Release(&places);
+    if (!fits) {
+        PyErr_SetString(PyExc_ValueError, "shift() takes an array of unsigned integers, and places from 0 on");
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(types_of_doc,
+"types_of(items, /)\n--\n\n"
+"The types of the objects in a list, each once as long as they are few.");
+
+#define KNOWN 64 /* types that are told apart quickly */
+
+static PyObject *
+types_of(PyObject *Py_UNUSED(module), PyObject *items)
+{
+    if (!PyList_Check(items)) {
+        PyErr_SetString(PyExc_TypeError, "types_of() takes a list");
+        return NULL;
+    }
+    PyObject *known[KNOWN], *last = NULL, *found = PyList_New(0);
+    Py_ssize_t count = 0;
+    for (Py_ssize_t i = 0; found != NULL && i < PyList_GET_SIZE(items); i++) {
+        PyObject *type = (PyObject *)Py_TYPE(PyList_GET_ITEM(items, i));
+        Py_ssize_t at = 0;
+        if (type == last) {
+            continue;
+        }
+        last = type;
+        while (at < count && known[at] != type) {
+            at++;
+        }
+        if (at == count) { /* where there are more, some are named again */
+            if (count < KNOWN) {
+                known[count++] = type;
+            }
+            if (PyList_Append(found, type) < 0) {
+                Py_CLEAR(found);
+            }
+        }
+    }
+    return found;
+}
+
+PyDoc_STRVAR(alike_doc,
+"alike(a, b, left, levels, /)\n--\n\n"
+"The pairs of objects, one after the other in a list, on which it depends whether two values say the same; None if they\n"
+"do not, or have more than `left` parts. And how many parts are left. `levels` is how deep it looks.");
+
+PyDoc_STRVAR(canonical_doc,
+"canonical(value, left, levels, most, text, /)\n--\n\n"
+"The bytes of a value, the same for the same content, None if there are other objects in it; and how many values are\n"
+"left of the `left` that may be written. `most` parts of a container are, `text` characters of a string, 0 for all.");
+
 static PyMethodDef methods[] = {
     {"same_referents", (PyCFunction)(void (*)(void))same_referents, METH_FASTCALL, same_referents_doc},
     {"same_keys", (PyCFunction)(void (*)(void))same_keys, METH_FASTCALL, same_keys_doc},
     {"same_items", (PyCFunction)(void (*)(void))same_items, METH_FASTCALL, same_items_doc},
     {"same_run", (PyCFunction)(void (*)(void))same_run, METH_FASTCALL, same_run_doc},
+    {"alike", (PyCFunction)(void (*)(void))identity_alike, METH_FASTCALL, alike_doc},
+    {"canonical", (PyCFunction)(void (*)(void))identity_canonical, METH_FASTCALL, canonical_doc},
+    {"shift", (PyCFunction)(void (*)(void))shift, METH_FASTCALL, shift_doc},
+    {"types_of", types_of, METH_O, types_of_doc},
     {"find", (PyCFunction)(void (*)(void))find, METH_FASTCALL, find_doc},
     {NULL, NULL, 0, NULL},
 };

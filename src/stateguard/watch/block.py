@@ -11,10 +11,19 @@ import operator
 import sys
 from array import array
 from bisect import bisect_left, bisect_right
-from itertools import chain, compress
+from itertools import chain, compress, repeat
 from typing import TYPE_CHECKING, Any
 
-from stateguard.watch.compare import COMPILED, between, find, identical, same_keys, same_referents, same_run
+from stateguard.watch.compare import (
+    COMPILED,
+    between,
+    find,
+    identical,
+    same_keys,
+    same_referents,
+    same_run,
+    shift,
+)
 from stateguard.watch.content import Content, Unsettled, in_order, referents, settled
 from stateguard.watch.keys import keys_of, padded
 from stateguard.watch.kinds import Kind, TypeInfo
@@ -41,7 +50,7 @@ _GROWING = frozenset(
 CAPACITY = 1024
 """Nodes per block: large enough to make a check cheap, small enough to make a change cheap to absorb."""
 
-FEW = 8
+FEW = 64 if COMPILED else 8
 """Nodes that are forgotten one by one; more of them in one pass through their block."""
 
 LARGE = 4096
@@ -121,12 +130,10 @@ class Block:
         if self._dead:
             self._compact()
         if 1 in self._ended:
-            args: list[Any] = []
-            for node, ended in zip(self.nodes, self._ended, strict=True):
-                args.append(node)
-                if ended:
-                    args.append(_ENDER)
-            self._args = tuple(args)
+            each = chain.from_iterable(zip(self.nodes, repeat(_ENDER), strict=False))
+            self._args = tuple(
+                compress(each, chain.from_iterable(zip(repeat(True), self._ended, strict=False)))
+            )
         else:
             self._args = tuple(self.nodes)
         keyed = list(map(operator.lt, self._kstarts, self._kstarts[1:]))
@@ -364,9 +371,8 @@ class Block:
     def _splice(flat: list[Any], starts: array[int], i: int, part: list[Any]) -> None:
         begin, end = starts[i], starts[i + 1]
         flat[begin:end] = part
-        shift = len(part) - (end - begin)
-        if shift:
-            starts[i + 1 :] = array("I", map(shift.__add__, starts[i + 1 :]))
+        if len(part) != end - begin:
+            shift(starts, i + 1, len(part) - (end - begin))
 
     def append_plain(
         self, node: Any, info: TypeInfo, parent: Any, refs: list[Any], keys: list[Any] | None

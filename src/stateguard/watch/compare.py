@@ -14,6 +14,7 @@ from __future__ import annotations
 import gc
 import operator
 import sys
+from array import array
 from itertools import compress, count, islice, repeat
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +110,15 @@ def _find(items: list[Any], obj: Any, start: int, stop: int) -> int:
     return next(compress(count(start), here), -1)
 
 
+def _shift(places: array[int], start: int, by: int) -> None:
+    places[start:] = array("I", map(by.__add__, places[start:]))
+
+
+def _types_of(items: list[Any]) -> list[type]:
+    found = list(map(type, items))
+    return list(dict(zip(map(id, found), found, strict=True)).values())
+
+
 COMPILED = _fast is not None
 """Whether what follows is compiled: then dictionaries of any class may be given to :data:`same_keys`."""
 
@@ -131,6 +141,14 @@ same_items: Callable[[list[Any], list[Any], int, int], bool] = (
 find: Callable[[list[Any], Any, int, int], int] = _fast.find if _fast is not None else _find
 """Where ``obj`` itself lies in ``items[start:stop]``, counted from the beginning of ``items``; -1 if it does
 not. ``start`` is not negative."""
+
+
+shift: Callable[[array[int], int, int], None] = _fast.shift if _fast is not None else _shift
+"""Add ``by`` to all of ``places``, an array of unsigned integers, from ``start`` on. It is not negative."""
+
+
+types_of: Callable[[list[Any]], list[type]] = _fast.types_of if _fast is not None else _types_of
+"""The types of the objects in a list, each once as long as they are few. No metaclass is asked."""
 
 
 def common_prefix(a: list[Any], b: list[Any]) -> int:

@@ -301,11 +301,8 @@ class Describer:
         old_ids, new_ids = set(map(id, left.values)), set(map(id, right.values))
         went = [x for x in left.values if id(x) not in new_ids and not _is_dead(x)]
         came = [x for x in right.values if id(x) not in old_ids]
-        if went and came:
-            old_digests = Counter(map(self._digester.digest, went))
-            new_digests = Counter(map(self._digester.digest, came))
-            if old_digests == new_digests:
-                return []
+        if went and came and self._all_alike(went, came):
+            return []
         if not went and not came:
             return []
         kind = "added" if not went else "cleared" if not b else "removed" if not came else "replaced"
@@ -325,8 +322,14 @@ class Describer:
             )
         ]
 
+    def _all_alike(self, went: list[Any], came: list[Any]) -> bool:
+        """Whether every one has been replaced by an equal one."""
+        left, mark = [NODES], self._digester.mark
+        gone = [mark(one, left) for one in went] if len(went) == len(came) else [None]
+        return None not in gone and Counter(gone) == Counter(mark(one, left) for one in came)
+
     def _set_digest(self, name: str, values: list[Any]) -> str:
-        return self._digester.digest_parts(name, values, [0] * len(values))
+        return self._digester.digest_parts(name, values, kind=Kind.SET)
 
     def _mapping(self, difference: Difference) -> list[RawChange]:
         node, info = difference.node, difference.info

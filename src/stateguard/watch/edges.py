@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from typing import TYPE_CHECKING, Any
 
+from stateguard.watch.compare import types_of
 from stateguard.watch.content import Content, cache_table, maker
 from stateguard.watch.kinds import Kind, TypeInfo, TypeTable, module_of
 
@@ -112,11 +113,7 @@ class Edges:
         return self.table.info(type(owner)).kind in (Kind.CLASS, Kind.INSTANCE)
 
     def _only_leaves(self, values: list[Any]) -> bool:
-        if len(values) < 16:
-            return all(self.table.info(type(value)).kind is Kind.LEAF for value in values)
-        found = list(map(type, values))
-        distinct = dict(zip(map(id, found), found, strict=True))
-        return all(self.table.info(cls).kind is Kind.LEAF for cls in distinct.values())
+        return all(self.table.info(cls).kind is Kind.LEAF for cls in types_of(values))
 
     def follow(self, value: Any) -> TypeInfo | None:
         """How to walk a value that a node refers to, or ``None`` for a leaf or a boundary."""

@@ -7,6 +7,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.block import LARGE, Block
+from stateguard.watch.compare import types_of
 from stateguard.watch.content import Content
 from stateguard.watch.edges import Anchor, Edges
 from stateguard.watch.index import Index
@@ -108,12 +109,7 @@ class Nodes:
         return block
 
     def _any_tender(self, refs: list[Any]) -> bool:
-        if "numpy" not in sys.modules:
-            return False
-        found = list(map(type, refs))
-        return any(
-            self.table.info(cls).tender for cls in dict(zip(map(id, found), found, strict=True)).values()
-        )
+        return "numpy" in sys.modules and any(self.table.info(cls).tender for cls in types_of(refs))
 
     def _is_tender(self, obj: Any) -> bool:
         return self.table.info(type(obj)).tender
