@@ -476,7 +476,7 @@ class Engine:
                 self.unseen.looking(self.over)
             if not (self.resting and self.unseen.any()):  # else nothing is going to be proven
                 self.ledger.about_to_look(full=not hot)
-            seen = watcher.check_hot() if hot else watcher.check(keys=strict)
+            seen = watcher.check_hot(passing=line) if hot else watcher.check(keys=strict)
             if seen:
                 self.settling.settle(seen, proven=strict and (hot or not self._loose))
             self._told(watcher)

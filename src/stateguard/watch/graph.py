@@ -69,6 +69,10 @@ class Graph(Nodes):
         self._until: int | None = None
         """When, by the processor time of this thread, the look under way is over. What others on the machine
         take meanwhile is not its doing, and must not decide what can be proven."""
+        self._began = 0
+        """When the look under way began, by that time."""
+        self._taken = 0
+        """How much of it passing looks have taken since the last that was none."""
         self._cut = False
         """Whether the look before has not got to all that had changed before."""
         self.walk = Walk(self)
@@ -123,16 +127,18 @@ class Graph(Nodes):
         self._end(complete, found, removed, until)
         return found
 
-    def check_hot(self) -> list[Difference]:
-        """The same for the nodes that have changed before."""
+    def check_hot(self, passing: bool = False) -> list[Difference]:
+        """The same for the nodes that have changed before. ``passing``: one of the looks after each line of a
+        stretch, which share their time; what has gone is let go of by the look at its end.
+        """
         found: list[Difference] = []
         removed: list[Any] = []
-        until = self._begin()
+        until = self._begin(passing)
         hot = [block for block in list(self.hot) if not self._glance(block, found, removed)]
         complete = self._absorb_hot(hot, found, removed, until)
         if self.probes.hot:
             self._absorb_probes(list(self.probes.hot), found, removed)
-        self._end(complete, found, removed, until)
+        self._end(complete, found, removed, until, passing)
         return found
 
     def check_cold(self) -> list[Difference]:
@@ -229,12 +235,16 @@ class Graph(Nodes):
             return False
         return block.go_on(until)
 
-    def _begin(self) -> int | None:
+    def _begin(self, passing: bool = False) -> int | None:
         """A look begins: until when, by the clock (``perf_counter_ns``), it follows what has changed."""
         if self.allowance is None:
             return None
-        self._until = thread_time_ns() + self.allowance
-        return perf_counter_ns() + self.allowance
+        if not passing:
+            self._taken = 0
+        left = max(self.allowance - self._taken, self.allowance // 8)
+        self._began = thread_time_ns()
+        self._until = self._began + left
+        return perf_counter_ns() + left
 
     def _is_over(self, until: int | None, found: list[Difference]) -> bool:
         """Whether the time has come to tell of what has been found."""
@@ -245,7 +255,14 @@ class Graph(Nodes):
             and (self._until is None or thread_time_ns() + telling >= self._until)
         )
 
-    def _end(self, complete: bool, found: list[Difference], removed: list[Any], until: int | None) -> None:
+    def _end(
+        self,
+        complete: bool,
+        found: list[Difference],
+        removed: list[Any],
+        until: int | None,
+        passing: bool = False,
+    ) -> None:
         """A look ends: follow what has come and gone, as far as there is time."""
         if not complete:
             self.behind = True
@@ -254,13 +271,19 @@ class Graph(Nodes):
         if until is not None and self._until is not None and self.allowance is not None:
             # Where nothing has been found, nobody waits for what is left: an eighth of the time will do. But
             # if more comes than goes, it takes what it may, and the budget makes looks rarer.
-            left = max(self._until - thread_time_ns(), self.allowance // 4) if found else self.allowance // 8
-            left = self.allowance if self.release.is_backlog else left
+            left = max(self._until - thread_time_ns(), self.allowance // 4)
+            if passing or not (found or self.release.is_backlog):
+                left = self.allowance // 8
             until = perf_counter_ns() + left
-        self.release.try_again()
-        if found or self.release or self._dirty:
-            self._follow(until)
-            self._let_go(until)
+        if passing and until is not None:
+            self.walk.run(until)
+        else:
+            self.release.try_again()
+            if found or self.release or self._dirty:
+                self._follow(until)
+                self._let_go(until)
+        if passing and found and until is not None:
+            self._taken += thread_time_ns() - self._began
 
     def _follow(self, until: int | None) -> None:
         """Let go of what has gone, then walk through what has come: what has gone meanwhile need not be."""

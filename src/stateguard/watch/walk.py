@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from stateguard.watch.graph import Graph
 
-STRIDE = 64
+STRIDE = 16
 """Children that are met between two looks at the clock."""
 
 

@@ -264,9 +264,12 @@ class Watcher:
             graph.allowance = allowance
             self._telling = 0, 0
 
-    def check_hot(self) -> list[Seen]:
-        """What has changed in nodes that have changed before: a glance, not a full check."""
-        differences = self.graph.check_hot()
+    def check_hot(self, passing: bool = False) -> list[Seen]:
+        """What has changed in nodes that have changed before: a glance, not a full check.
+
+        ``passing``: after a line, not at the end of a stretch.
+        """
+        differences = self.graph.check_hot(passing)
         return self._describe(differences) if differences else []
 
     def check_slice(self, until: int) -> list[Seen]:
