@@ -54,7 +54,7 @@ def test_eight_killed_workers_lose_no_acknowledged_line(tmp_path: Path) -> None:
     assert len(acknowledged) > 1000
     assert acknowledged <= known
     assert len(list(leaks.iterdir())) > WORKERS, "files were rotated meanwhile"
-    assert merged.unreadable == 0
+    assert merged.unreadable <= WORKERS, "a kill cuts off the one line that is being written, at most"
 
 
 def test_a_leak_survives_the_way_through_a_file(tmp_path: Path) -> None:
