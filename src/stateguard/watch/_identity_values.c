@@ -4,7 +4,7 @@
  * of a page of records means to compare it to the end, while the request waits. Lists, tuples, dictionaries whose keys
  * are strings or integers, and the values without parts in them are compared here, and nothing but them and none of
  * their subclasses: nothing is allocated that the collector counts, no reference is given up, so that no finalizer
- * can run, and one call sees one instant. Pairs of other objects are left to the caller. compare.py says the same in
+ * can run, and one call sees one instant. Pairs of other objects are left to the caller. alike.py says the same in
  * Python.
  */
 
