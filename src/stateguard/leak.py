@@ -102,8 +102,8 @@ class Leak(Record):
     ``in_flight`` lists the other requests being served at that moment, at most :data:`LISTED`: they could
     read what was written. With ``restored``, also those being served when it was put back.
     ``in_flight_count`` says how many they were.
-    ``before_hash`` and ``after_hash`` are of the content, 12 hexadecimal digits, the same in every process, and
-    ``~`` behind them if there is more than what has gone in: then equal ones do not say that it is equal.
+    ``before_hash`` and ``after_hash`` are of the content: 12 hexadecimal digits, the same in every process.
+    With ``~`` behind them, there is more than what has gone in: equal ones do not say that it is equal.
     """
 
     path: str
