@@ -301,7 +301,9 @@ def test_credentials_of_those_who_are_forgotten_are_not_shown(state, requests, w
 @pytest.mark.parametrize("requests", [3 * LISTED, LISTED - 1])
 def test_a_function_that_was_changed(state, requests):
     exec("def price(): return 1", vars(state))
-    guard = Guard(watch=[MODULE], process=False, locate="never")
+    guard = Guard(
+        watch=[MODULE], process=False, locate="never", max_pause=10
+    )  # however slow looks are here, no slices
     pace = guard.engine.pace
     try:
         guard.start()
