@@ -226,3 +226,18 @@ def test_only_what_has_gone_into_a_hash_as_a_whole_counts_as_put_back(state, rec
         assert [leak.restored for leak in guard.leaks][-1] is restored
     finally:
         guard.close()
+
+
+def test_a_large_set_that_is_filled_anew_with_equal_elements_is_not_told(state):
+    def elements():
+        return [f"element {i}" for i in range(20_000)] + [(i, f"{i}") for i in range(3_000)]
+
+    state.HELD = set(elements())
+    watcher = Watcher([MODULE], process=False)
+    watcher.start()
+    state.HELD.clear()
+    state.HELD.update(elements())
+    assert told(watcher) == []
+    state.HELD.clear()
+    state.HELD.update(elements()[:-1], ["another"])
+    assert told(watcher) == [("HELD", "replaced")]

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 MANY = 12
 """More entries of one node than this are summed up in one change."""
 
+ELEMENT = 16
+"""Values that each element of a set may have to be compared, however many there are."""
+
 SHIFTS = 8
 """Places at which the beginning of a shifted sequence is looked for."""
 
@@ -324,9 +327,12 @@ class Describer:
 
     def _all_alike(self, went: list[Any], came: list[Any]) -> bool:
         """Whether every one has been replaced by an equal one."""
-        left, mark = [NODES], self._digester.mark
-        gone = [mark(one, left) for one in went] if len(went) == len(came) else [None]
-        return None not in gone and Counter(gone) == Counter(mark(one, left) for one in came)
+        if len(went) != len(came):
+            return False
+        most, mark = max(NODES, ELEMENT * len(went)), self._digester.mark
+        left, right = [most], [most]
+        gone = [mark(one, left) for one in went]
+        return None not in gone and Counter(gone) == Counter(mark(one, right) for one in came)
 
     def _set_digest(self, name: str, values: list[Any]) -> str:
         return self._digester.digest_parts(name, values, kind=Kind.SET)
