@@ -2,7 +2,7 @@
 
 Lists, tuples, dictionaries whose keys are strings or integers, and the values without parts in them are
 compared side by side, so that the first difference ends it; pairs of other objects are left to the caller.
-There is a compiled part that does the same some fifty times faster.
+There is a compiled part that does the same ten to fifty times faster.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from stateguard.watch.compare import COMPILED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     Above = tuple[tuple[int, int], ...]
 
@@ -81,9 +81,9 @@ def _compare_parts(a: Any, b: Any, above: Above, rest: _Rest) -> bool:
     )
 
 
-def has_plain_keys(mapping: dict[Any, Any]) -> bool:
+def has_plain_keys(keys: Iterable[Any]) -> bool:
     """Whether all keys are strings or integers, of which no comparison runs application code."""
-    return all(type(key) is str or type(key) is int for key in mapping)
+    return all(type(key) is str or type(key) is int for key in keys)
 
 
 alike: Callable[[Any, Any, int, int], tuple[list[Any] | None, int]]

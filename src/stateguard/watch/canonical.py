@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from stateguard.watch.alike import has_plain_keys
 from stateguard.watch.compare import COMPILED
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class _Writer:
         parts = dict.copy(value) if type(value) is dict else list(value)  # in one go, whoever else writes
         if type(parts) is list:
             return head + b"".join([self.write(part, above) for part in self._picked(parts)])
-        if not all(type(key) is str or type(key) is int for key in parts):
+        if not has_plain_keys(parts):
             raise _NotPlainError
         entries = [
             self.write(key, above) + self.write(parts[key], above) for key in self._picked(list(parts))

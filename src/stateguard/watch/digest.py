@@ -247,7 +247,7 @@ class Digester:
         above: tuple[int, ...],
         opaque_identity: bool,
     ) -> None:
-        """The same as of all parts, in half of the time, for nearly all objects."""
+        """The same as of all parts, in two thirds of the time, for nearly all objects."""
         plain = _plain(own, budget, above, opaque_identity)
         if plain is not None:
             state.update(plain)
