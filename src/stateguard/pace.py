@@ -63,6 +63,14 @@ ASIDE = 3
 back, a third of it, and then the caches hold what was looked at in place of theirs. 1.8 and 2.7 were
 measured, for a look of 58 microseconds after which a threaded Flask application went on."""
 
+APART = 1600
+"""So many requests at least lie between two looks while those are sparse, where it would show if more were
+held up: who looks at the slowest hundredth must not see the guard. A look holds up all that wait for the
+process, also those it has not heard of. If they are eight, one of two hundred waits for a look."""
+
+SHOWS = 16
+"""A look shows that lasts longer than this part of the time for which a request is served."""
+
 SLICE = 250_000
 """Nanoseconds that a slice takes at most, if ``max_pause`` does not ask for less: many short ones delay
 nobody by much."""
@@ -79,14 +87,17 @@ class Pace(PaceNumbers):
     """
 
     __slots__ = (
+        "_apart",
         "_area",
         "_area_before",
         "_behind",
         "_calm",
         "_changed",
         "_closer",
+        "_cost",
         "_fastest",
         "_flying",
+        "_foregone",
         "_handled",
         "_looks",
         "_next_deep",
@@ -94,10 +105,13 @@ class Pace(PaceNumbers):
         "_over",
         "_queued",
         "_rarely",
+        "_rate",
         "_share",
         "_since",
+        "_since_look",
         "_sliced",
         "_spent",
+        "_taken",
         "_used",
         "_wait",
         "_waited",
@@ -123,6 +137,13 @@ class Pace(PaceNumbers):
         self._rarely = max(budget, 1e-3)
         """The share of the clock that is left for looks while they are sparse."""
         self._spent = 0
+        self._taken = 0
+        """How long a request took in the latest period, in the mean."""
+        self._apart = 0
+        """How long it took until so many had come that another look would hold up few of them."""
+        self._rate = 0.0
+        """The share of the clock that looks forego, because they are rarer than the budget asks for."""
+        self._foregone = self._since_look = self._cost = 0
         self._sliced = 0
         self._queued = 0
         self._share = max(budget, 1e-3)
@@ -165,10 +186,25 @@ class Pace(PaceNumbers):
         cost = now - started
         self._spent += cost
         if self.gait == "sparse":
-            self.next_look = now + int(ASIDE * cost / self._rarely)
+            self._look_later(now, cost)
         if whole and not self.slicing:
             self._weigh_look(cost)
         return cost
+
+    def _look_later(self, now: int, cost: int) -> None:
+        self._count_foregone(now)
+        wait = int(ASIDE * cost / self._rarely)
+        longest = self._apart if cost * SHOWS > self._taken else 0
+        self._rate = cost / wait - cost / longest if longest > wait else 0.0
+        self._cost = cost
+        self._since_look = now
+        self.next_look = now + max(wait, longest)
+
+    def _count_foregone(self, now: int) -> None:
+        """What the budget would have allowed while looks were rarer than that is no sign of room."""
+        end = min(now, self.next_look)
+        self._foregone += int(self._rate * max(end - self._since_look, 0))
+        self._since_look = end
 
     def queue(self, ns: int) -> None:
         """Requests have waited so long for their turn to look: that is no less a cost than looking is."""
@@ -254,19 +290,21 @@ class Pace(PaceNumbers):
             return False
         if requests < self._handled:  # counted anew: in the child of a fork
             self._handled = 0
-        handling = self.handling * (requests - self._handled) / elapsed
+        begun = requests - self._handled
+        handling = self.handling * begun / elapsed
         in_full = handling * IN_FULL
         if self.gait != "sparse":
             handling = in_full
         self._handled = requests
-        # What the same looks would have taken with all of the budget for them.
-        had = self._spent * max(self.budget / self._rarely, 1) if self.gait == "sparse" else self._spent
+        self._count_foregone(now)
+        # What the same looks would have taken with all of the budget for them. A request gives rise to one.
+        spent = max(self._spent, min(self._spent + self._foregone, self._cost * begun))
+        had = spent * max(self.budget / self._rarely, 1) if self.gait == "sparse" else spent
         self._rarely = max(self.budget - handling, self.budget * LEAST, 1e-3)
         self.flying(self._flying)
         used = process_time_ns()
         waiting = 0 if self.fixed else waited()
-        spent = self._spent
-        application = used - self._used - spent - self._sliced
+        application = used - self._used - self._spent - self._sliced
         idle = max(0, elapsed - max(0, application) - max(0, waiting - self._waited))
         room = min(
             self.budget * max(self._area, elapsed),
@@ -274,8 +312,10 @@ class Pace(PaceNumbers):
         )
         area = self._area
         self._area_before += area
+        self._taken = area // max(begun, 1)
+        self._apart = min(APART * elapsed // max(begun, 1), PERIOD * 3 // 4)
         self._spent, self._sliced, self._area, self._since, self._used = 0, 0, 0, now, used
-        self._queued = 0
+        self._foregone = self._queued = 0
         self._waited = waiting
         self.next_weighing = now + PERIOD
         toll = int(handling * elapsed)

@@ -190,3 +190,59 @@ def test_who_has_fallen_behind_goes_back_as_soon_as_everything_fits():
     assert pace.slicing
     pace.expect(900_000)
     assert not pace.slicing
+
+
+class Busy:
+    """The clock of a saturated process. Its requests take ``taken`` nanoseconds each, 8 at a time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, taken: int) -> None:
+        self.now = 10**9
+        self.taken = taken
+        monkeypatch.setattr("stateguard.pace.perf_counter_ns", lambda: self.now)
+        monkeypatch.setattr("stateguard.pace.process_time_ns", lambda: self.now)
+        self.pace = Pace(0.05, fixed=False)
+        self.pace.gait = "sparse"
+        self._begun = 0
+
+    def serve(self, periods: int, cost: int) -> list[int]:
+        """Serve that long, looking when a look of that cost is due; when looks were taken."""
+        looks = []
+        end = self.now + periods * PERIOD
+        while self.now < end and self.pace.gait == "sparse":
+            if cost and self.now >= self.pace.next_look:
+                looks.append(self.now)
+                self.now += cost
+                self.pace.spent(self.now - cost, whole=True)
+            self.now += 1_000_000
+            self.pace.served(8_000_000)
+            self._begun += 8_000_000 // self.taken
+            self.pace.weigh(self._begun)
+        return looks
+
+
+@pytest.mark.parametrize(
+    ("taken", "cost", "apart"),
+    [
+        (1_000_000, 200_000, 187_500_000),  # as long as it may be
+        (500_000, 200_000, 100_000_000),  # 1,600 requests
+        (1_000_000, 60_000, 3_600_000),  # that hardly shows
+        (8_000_000, 200_000, 12_000_000),  # nor does this
+    ],
+)
+def test_looks_that_would_show_are_rare(
+    monkeypatch: pytest.MonkeyPatch, taken: int, cost: int, apart: int
+) -> None:
+    busy = Busy(monkeypatch, taken)
+    busy.serve(2, cost)
+    looks = busy.serve(20, cost)
+    assert busy.pace.gait == "sparse"
+    apart_really = (looks[-1] - looks[0]) / (len(looks) - 1)
+    assert apart <= apart_really <= apart + 2_000_000
+
+
+def test_rare_looks_are_no_sign_of_room_but_none_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = Busy(monkeypatch, 1_000_000)
+    busy.serve(10 * RETURNS, 200_000)
+    assert busy.pace.gait == "sparse"
+    busy.serve(2 * RETURNS, 0)
+    assert busy.pace.gait == "brief"
