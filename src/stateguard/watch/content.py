@@ -171,23 +171,28 @@ def _function_parts(function: types.FunctionType) -> list[Any]:
 
 
 def _mapping(info: TypeInfo, obj: Any, refs: list[Any]) -> Content:
-    if info.kind is Kind.DICT and len(refs) > _PAIRS:
-        # Without a tuple for each entry. That the keys are the same ones afterwards says that they belong
-        # to the values, whatever other threads do.
+    keys, values = _entries(obj, many=len(refs) > _PAIRS)
+    if info.kind is Kind.ORDERED and len(keys) > 1 and not _lies_at(refs, keys):
+        # Only the references show the order of an OrderedDict without hashing its keys.
+        known = dict(zip(map(id, keys), range(len(keys)), strict=True))
+        order = dict.fromkeys(filter(known.__contains__, map(id, refs)))
+        places = [*map(known.__getitem__, order), *(known[key] for key in known if key not in order)]
+        keys = [keys[i] for i in places]
+        values = [values[i] for i in places]
+    return Content(values, keys)
+
+
+def _entries(obj: dict[Any, Any], many: bool) -> tuple[list[Any], list[Any]]:
+    """The keys of a dictionary, and the value of each."""
+    if many:
+        # Without a tuple for each entry: so many of them make the garbage collector look at all that is
+        # young. That the keys are the same ones afterwards says that they belong to the values, whatever
+        # other threads do.
         keys, values = list(dict.__iter__(obj)), list(dict.values(obj))
         if identical(keys, list(dict.__iter__(obj))) and len(keys) == len(values):
-            return Content(values, keys)
+            return keys, values
     items = list(dict.items(obj))
-    keys = [key for key, _ in items]
-    values = [value for _, value in items]
-    if info.kind is Kind.ORDERED and len(items) > 1 and not _lies_at(refs, keys):
-        # Only the references show the order of an OrderedDict without hashing its keys.
-        known = dict(zip(map(id, keys), items, strict=True))
-        order = dict.fromkeys(filter(known.__contains__, map(id, refs)))
-        ordered = [*map(known.__getitem__, order), *(known[key] for key in known if key not in order)]
-        keys = [key for key, _ in ordered]
-        values = [value for _, value in ordered]
-    return Content(values, keys)
+    return [key for key, _ in items], [value for _, value in items]
 
 
 def _lies_at(refs: list[Any], keys: list[Any]) -> bool:

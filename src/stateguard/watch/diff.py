@@ -91,6 +91,8 @@ class RawChange:
         """One entry of a mapping (``key`` says which), or one attribute."""
 
 
+_ABSENT = object()
+
 _ATOMS = frozenset(map(id, (str, bytes, int, float, bool)))
 """By identity: a metaclass may define ``__eq__``."""
 
@@ -119,11 +121,48 @@ def _canonical(key: Any, depth: int = 4) -> Any:
     return id(key)
 
 
-def _by_key(content: Content, names: bool) -> dict[Any, tuple[Any, Any]]:
-    """Keys and values of a mapping by what tells the keys apart; ``names``: they are all strings."""
-    keys = content.keys or []
-    entries = zip(keys, content.values, strict=False)
-    return dict(zip(keys if names else map(_canonical, keys), entries, strict=False))
+class _Table:
+    """The entries of a mapping by what tells their keys apart. ``names``: the keys are all strings.
+
+    No object for each: thousands of new ones make the garbage collector look at all that is young.
+    """
+
+    __slots__ = ("_keys", "values")
+
+    def __init__(self, content: Content, names: bool) -> None:
+        keys = content.keys or []
+        marks = keys if names else list(map(_canonical, keys))
+        self.values: dict[Any, Any] = dict(zip(marks, content.values, strict=False))
+        self._keys = None if names else dict(zip(marks, keys, strict=False))
+
+    def key(self, mark: Any) -> Any:
+        """The key that ``mark`` stands for."""
+        return mark if self._keys is None else self._keys[mark]
+
+
+class _Entries:
+    """What has become of the entries of a mapping: one by one, as long as they are not many."""
+
+    def __init__(self) -> None:
+        self.few: list[tuple[str, Any, Any, Any]] = []
+        self.kinds: set[str] = set()
+        self._count = 0
+
+    def add(self, kind: str, key: Any, old: Any, new: Any) -> None:
+        self.kinds.add(kind)
+        self._count += 1
+        if self._count <= MANY:
+            self.few.append((kind, key, old, new))
+
+    @property
+    def many(self) -> bool:
+        """Whether they are too many to be told one by one."""
+        return self._count > MANY
+
+    @property
+    def over(self) -> bool:
+        """Whether more of them would not make a difference."""
+        return self.many and len(self.kinds) > 1
 
 
 class Describer:
@@ -346,7 +385,8 @@ class Describer:
             if not before.values and info.only is None and len(set(map(id, after.keys or ()))) > MANY:
                 return [self._whole(difference, "added")]
         plain = all(type(key) is str for key in (*(before.keys or ()), *(after.keys or ())))
-        a, b = _by_key(before, plain), _by_key(after, plain)
+        was, now = _Table(before, plain), _Table(after, plain)
+        a, b = was.values, now.values
         module = (
             names
             and type(self._paths.parent(node)) is Anchor
@@ -355,34 +395,27 @@ class Describer:
         words = _MODULE_WORDS if module else _ATTRIBUTE_WORDS if names else _ENTRY_WORDS
         if a and not difference.after.values and not names:
             return [self._whole(difference, "cleared")]
-        entries: list[tuple[str, Any, Any, Any]] = []
-        for mark, (key, new) in b.items():
-            if self._skip(info.only, names, key):
+        entries = _Entries()
+        for mark, new in b.items():
+            key = now.key(mark)
+            # Importing a submodule binds it in its package: not a write that request code made.
+            if self._skip(info.only, names, key) or (module and type(new) is types.ModuleType):
                 continue
-            was = a.get(mark)
-            if was is None:
-                # Importing a submodule binds it in its package: not a write that request code made.
-                if not (module and type(new) is types.ModuleType):
-                    entries.append((words[0], key, None, new))
-            elif (
-                was[1] is not new
-                and not (module and type(new) is types.ModuleType)
-                and not self._same(was[1], new)
-            ):
-                entries.append((words[1], key, was[1], new))
-        for mark, (key, old) in a.items():
-            if (
-                mark not in b
-                and not self._skip(info.only, names, key)
-                and not _is_dead(old)
-                and not _is_dead(key)
-            ):
-                entries.append((words[2], key, old, None))
-        if len(entries) > MANY:
-            kinds = {kind for kind, *_ in entries}
-            return [self._whole(difference, kinds.pop() if len(kinds) == 1 else "replaced")]
+            old = a.get(mark, _ABSENT)
+            if old is _ABSENT:
+                entries.add(words[0], key, None, new)
+            elif old is not new and not (entries.over or self._same(old, new)):
+                entries.add(words[1], key, old, new)
+        for mark, old in a.items():
+            if entries.over:
+                break
+            key = was.key(mark)
+            if not (mark in b or self._skip(info.only, names, key) or _is_dead(old) or _is_dead(key)):
+                entries.add(words[2], key, old, None)
+        if entries.many:
+            return [self._whole(difference, "replaced" if entries.over else entries.kinds.pop())]
         changes = []
-        for kind, key, old, new in entries:
+        for kind, key, old, new in entries.few:
             suffix = self._paths.item(node, key)
             if kind == words[0]:
                 changes.append(self._came(suffix, kind, new, key))
