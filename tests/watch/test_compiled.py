@@ -289,7 +289,104 @@ def test_items_beyond_all_bounds(same):
             same(items, items, start, count)
 
 
+SAME_ENTRIES = [compare._same_entries, *([compiled.same_entries] if compiled else [])]
+
+
+def in_parts(same, node, keys, values, parts):
+    """What is said of one part after the other, up to the first that differs."""
+    start = at = 0
+    said = []
+    for count in parts:
+        at = same(node, keys, values, start, at, count)
+        said.append(at >= 0)
+        if at < 0:
+            break
+        start += count
+    return said
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    drawn=st.lists(st.tuples(st.integers(0, 30), atoms), max_size=24),
+    gone=st.sets(st.integers(0, 30)),
+    parts=st.lists(st.integers(0, 7), max_size=9),
+    kind=st.sampled_from([dict, OrderedDict, hostile(dict)]),
+    data=st.data(),
+)
+def test_entries(drawn, gone, parts, kind, data):
+    node = kind()
+    for number, atom in drawn:
+        dict.__setitem__(node, f"key {number}", ATOMS[atom])
+    for number in gone:  # leaves holes in the table
+        dict.pop(node, f"key {number}", None)
+    keys, values = list(dict.__iter__(node)), list(dict.values(node))
+    others = [(keys, values), (perturbed(data, keys), values), (keys, perturbed(data, values))]
+    for k, v in others:
+        expected, start = [], 0
+        for count in parts:
+            end = start + count
+            now = keys[start:end], values[start:end]
+            before = k[start:end], v[start:end]
+            expected.append(
+                all(len(part) == count for part in (*now, *before)) and all(map(same_objects, now, before))
+            )
+            if not expected[-1]:
+                break
+            start = end
+        for same in SAME_ENTRIES:
+            assert in_parts(same, node, k, v, parts) == expected
+
+
+@pytest.mark.parametrize("same", SAME_ENTRIES)
+def test_entries_beyond_all_bounds(same):
+    node = {"a": 1, "b": 2}
+    keys, values = list(node), list(node.values())
+    at = same(node, keys, values, 0, 0, 2)
+    assert at > 0
+    assert same(node, keys, values, 2, at, 0) == at
+    assert same(node, keys, values, 0, 0, 3) == same(node, keys, values, 0, sys.maxsize, 1) == -1
+    assert same(node, keys, [], 0, 0, 1) == same(node, keys, values, sys.maxsize, 0, sys.maxsize) == -1
+    node.clear()
+    assert same(node, keys, values, 0, 0, 1) == same(node, keys, values, 1, 1, 1) == -1
+    for numbers in ((-1, 0, 0), (0, -1, 0), (0, 0, -1)):
+        with pytest.raises(ValueError, match="must not be negative"):
+            same(node, keys, values, *numbers)
+
+
+@pytest.mark.parametrize("same", SAME_ENTRIES)
+def test_a_table_made_anew_between_two_parts_leads_nowhere_else(same):
+    node = {n: str(n) for n in range(1_000)}
+    keys, values = list(node), list(node.values())
+    at = same(node, keys, values, 0, 0, 900)
+    for n in range(990):
+        del node[n]
+    for n in range(2_000, 2_990):  # made anew: what lies at the place is something else
+        node[n] = str(n)
+    assert same(node, keys, values, 900, at, 100) == -1
+
+
+def test_the_collector_visits_a_list_or_does_not():
+    items = ["a", "b"]
+    for whether in (False, False, True, True, False):
+        compare.track(items, whether)
+        assert gc.is_tracked(items) is (whether or not compare.COMPILED)
+        gc.collect()
+    assert items + items[:1] == ["a", "b", "a"]
+    items.append("c")
+    del items
+
+
 WRONG = [
+    ("track", ([],)),
+    ("track", ((), True)),
+    ("track", ([], 1)),
+    ("track", (type("L", (list,), {})(), True)),
+    ("same_entries", ({}, [], [], 0, 0)),
+    ("same_entries", ([], [], [], 0, 0, 0)),
+    ("same_entries", ({}, (), [], 0, 0, 0)),
+    ("same_entries", ({}, [], (), 0, 0, 0)),
+    ("same_entries", ({}, [], [], 0, None, 0)),
+    ("same_entries", ({}, [], [], 0, 0, Hostile())),
     ("same_referents", ()),
     ("same_referents", ((),)),
     ("same_referents", ([], [])),

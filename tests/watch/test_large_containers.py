@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -12,11 +13,12 @@ from collections import OrderedDict, defaultdict
 import pytest
 
 from stateguard.watch.block import CAPACITY, Block
+from stateguard.watch.compare import COMPILED
 from stateguard.watch.content import Content, differing, read, referents
 from stateguard.watch.graph import HOT
 from stateguard.watch.keys import keys_of, padded
 from stateguard.watch.kinds import TypeTable
-from stateguard.watch.large import Large
+from stateguard.watch.large import PART, Large
 from stateguard.watch.watcher import Watcher
 
 MODULE = "tests.watch.large_containers"
@@ -374,6 +376,50 @@ def test_what_happens_elsewhere_is_found_in_the_round_at_the_latest(state, kind,
         assert told(watcher) == [], n
         info, content = watcher.graph.content(grown)
         assert list(map(id, content.values)) == list(map(id, grown if kind == "list" else grown.values()))
+
+
+@pytest.mark.parametrize("kind", GROWN)
+def test_a_slice_compares_a_part_and_the_next_one_goes_on_behind_it(state, kind):
+    make, add = GROWN[kind]
+    state.grown = grown = make()
+    watcher = watch_by_the_end()
+    block = large_block(watcher, grown)
+    parts = 0
+    while block.go_on(0) is None:
+        parts += 1
+    assert parts == (HUGE - 1) // PART
+    assert block.go_on(0) is None
+    add(grown, 0)
+    assert block.go_on(0) is False  # it is longer now: what has come is taken in first
+    assert [seen.change.kind for seen in watcher.check_hot()] == []
+    assert [told_kind for _, told_kind in round_of(watcher)] == [TOLD[kind]]
+    while block.go_on(0) is None:
+        pass
+    grown[HUGE - 9 if kind == "list" else f"k{HUGE - 9}"] = "other"
+    while (said := block.go_on(0)) is None:
+        pass
+    assert said is False
+    assert [told_kind for _, told_kind in round_of(watcher)] == ["replaced"]
+
+
+@pytest.mark.parametrize("kind", GROWN)
+def test_the_garbage_collector_visits_what_is_kept_only_where_that_is_of_use(state, kind):
+    state.grown = grown = [f"v{i}" for i in range(HUGE)]
+    if kind == "dict":
+        state.grown = grown = {f"k{i}": i for i in range(HUGE)}
+    watcher = watch_by_the_end()
+
+    def visited():
+        block = large_block(watcher, grown)
+        return gc.is_tracked(block.refs), kind == "dict" and gc.is_tracked(block._keys)
+
+    never = not COMPILED, kind == "dict" and not COMPILED
+    assert visited() == never
+    GROWN[kind][1](grown, 0)  # a list has come
+    assert len(told(watcher)) == 1
+    assert visited() == (True, never[1])
+    grown.clear()
+    assert len(told(watcher)) == 1
 
 
 def test_growth_and_a_change_in_the_middle_at_once(state):

@@ -272,14 +272,73 @@ PyDoc_STRVAR(canonical_doc,
 "The bytes of a value, the same for the same content, None if there are other objects in it; and how many values are\n"
 "left of the `left` that may be written. `most` parts of a container are, `text` characters of a string, 0 for all.");
 
+PyDoc_STRVAR(same_entries_doc,
+"same_entries(node, keys, values, start, at, count, /)\n--\n\n"
+"Whether `count` entries of a dictionary, from `start` on, are those in the two lists: if so, where to go on `at`, which\n"
+"is 0 at the beginning; else -1.");
+
+static PyObject *
+same_entries(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
+{
+    Py_ssize_t given[3];
+    if (n != 6 || !PyDict_Check(args[0]) || !PyList_Check(args[1]) || !PyList_Check(args[2])) {
+        PyErr_SetString(PyExc_TypeError, "same_entries() takes a dictionary, two lists, two places and a count");
+        return NULL;
+    }
+    if (!identity_integers(args + 3, given, 3)) {
+        return NULL;
+    }
+    Py_ssize_t start = given[0], at = given[1], count = given[2];
+    if (start < 0 || at < 0 || count < 0) {
+        PyErr_SetString(PyExc_ValueError, "places and counts must not be negative");
+        return NULL;
+    }
+    Py_ssize_t left = PyList_GET_SIZE(args[1]), right = PyList_GET_SIZE(args[2]);
+    if (start > left || count > left - start || start > right || count > right - start) {
+        return PyLong_FromLong(-1);
+    }
+    PyObject *const *keys = ((PyListObject *)args[1])->ob_item + start;
+    PyObject *const *values = ((PyListObject *)args[2])->ob_item + start;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *key, *value;
+        /* If the table has been made anew since, the place may lead anywhere, but not out of it. */
+        if (!PyDict_Next(args[0], &at, &key, &value) || key != keys[i] || value != values[i]) {
+            return PyLong_FromLong(-1);
+        }
+    }
+    return PyLong_FromSsize_t(at);
+}
+
+PyDoc_STRVAR(track_doc,
+"track(items, whether, /)\n--\n\n"
+"Have a list visited by the garbage collector, or not: one of objects which that does not visit either needs no visits.");
+
+static PyObject *
+track(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n)
+{
+    if (n != 2 || !PyList_CheckExact(args[0]) || !PyBool_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "track() takes a list and a truth value");
+        return NULL;
+    }
+    if (args[1] == Py_False) {
+        PyObject_GC_UnTrack(args[0]);
+    }
+    else if (!PyObject_GC_IsTracked(args[0])) {
+        PyObject_GC_Track(args[0]);
+    }
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
     {"same_referents", (PyCFunction)(void (*)(void))same_referents, METH_FASTCALL, same_referents_doc},
     {"same_keys", (PyCFunction)(void (*)(void))same_keys, METH_FASTCALL, same_keys_doc},
     {"same_items", (PyCFunction)(void (*)(void))same_items, METH_FASTCALL, same_items_doc},
+    {"same_entries", (PyCFunction)(void (*)(void))same_entries, METH_FASTCALL, same_entries_doc},
     {"same_run", (PyCFunction)(void (*)(void))same_run, METH_FASTCALL, same_run_doc},
     {"alike", (PyCFunction)(void (*)(void))identity_alike, METH_FASTCALL, alike_doc},
     {"canonical", (PyCFunction)(void (*)(void))identity_canonical, METH_FASTCALL, canonical_doc},
     {"shift", (PyCFunction)(void (*)(void))shift, METH_FASTCALL, shift_doc},
+    {"track", (PyCFunction)(void (*)(void))track, METH_FASTCALL, track_doc},
     {"types_of", types_of, METH_O, types_of_doc},
     {"find", (PyCFunction)(void (*)(void))find, METH_FASTCALL, find_doc},
     {NULL, NULL, 0, NULL},

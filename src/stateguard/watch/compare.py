@@ -103,6 +103,19 @@ def _same_items(node: list[Any], before: list[Any], start: int, count: int) -> b
     return not count or (len(now) == count <= len(before) - start and same_run(now, 0, before, start, count))
 
 
+def _same_entries(
+    node: dict[Any, Any], keys: list[Any], values: list[Any], start: int, at: int, count: int
+) -> int:
+    if start < 0 or at < 0 or count < 0:
+        raise ValueError("places and counts must not be negative")
+    if min(len(keys), len(values)) - start < count:
+        return -1
+    for now, before in ((dict.__iter__(node), keys), (dict.values(node), values)):
+        if not identical(list(islice(islice(now, at, None), count)), before[start : start + count]):
+            return -1
+    return at + count
+
+
 def _find(items: list[Any], obj: Any, start: int, stop: int) -> int:
     if start < 0:
         raise ValueError("places must not be negative")
@@ -112,6 +125,10 @@ def _find(items: list[Any], obj: Any, start: int, stop: int) -> int:
 
 def _shift(places: array[int], start: int, by: int) -> None:
     places[start:] = array("I", map(by.__add__, places[start:]))
+
+
+def _track(items: list[Any], whether: bool) -> None:
+    """Nothing: it is visited always."""
 
 
 def _types_of(items: list[Any]) -> list[type]:
@@ -137,6 +154,12 @@ same_items: Callable[[list[Any], list[Any], int, int], bool] = (
 )
 """Whether ``count`` items of ``node``, from ``start`` on, are those of ``before``. Neither is negative."""
 
+same_entries: Callable[[dict[Any, Any], list[Any], list[Any], int, int, int], int] = (
+    _fast.same_entries if _fast is not None else _same_entries
+)
+"""Whether ``count`` entries of a dictionary, from ``start`` on, are those of ``keys`` and ``values``: if so,
+where to go on ``at``, which is 0 at the beginning; else -1. May raise ``RuntimeError`` if it changes then."""
+
 
 find: Callable[[list[Any], Any, int, int], int] = _fast.find if _fast is not None else _find
 """Where ``obj`` itself lies in ``items[start:stop]``, counted from the beginning of ``items``; -1 if it does
@@ -146,6 +169,9 @@ not. ``start`` is not negative."""
 shift: Callable[[array[int], int, int], None] = _fast.shift if _fast is not None else _shift
 """Add ``by`` to all of ``places``, an array of unsigned integers, from ``start`` on. It is not negative."""
 
+
+track: Callable[[list[Any], bool], None] = _fast.track if _fast is not None else _track
+"""Have the garbage collector visit a list, or not. One that is not visited must hold nothing that is."""
 
 types_of: Callable[[list[Any]], list[type]] = _fast.types_of if _fast is not None else _types_of
 """The types of the objects in a list, each once as long as they are few. No metaclass is asked."""

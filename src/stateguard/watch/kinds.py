@@ -57,9 +57,20 @@ STATIC = frozenset({Kind.TUPLE, Kind.FROZENSET, Kind.THROUGH})
 """Kinds whose references never change: walked once, never compared."""
 
 _namespace_of = type.__dict__["__dict__"].__get__
+type_flags = type.__dict__["__flags__"].__get__
+"""The flags of a type, read past any metaclass."""
 _mro_of = type.__dict__["__mro__"].__get__
 _qualname_of = type.__dict__["__qualname__"].__get__
 _name_of = type.__dict__["__module__"].__get__
+
+
+_VISITED = 1 << 14
+"""The flag of types whose objects the garbage collector visits (``Py_TPFLAGS_HAVE_GC``)."""
+
+
+def is_visited(cls: type) -> bool:
+    """Whether the garbage collector visits objects of that type: the others hold none."""
+    return bool(type_flags(cls) & _VISITED)
 
 
 def namespace(cls: type) -> Mapping[str, Any]:
@@ -116,7 +127,7 @@ def _slots(cls: type) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
 class TypeInfo:
     """What is known of one type. Never changed."""
 
-    __slots__ = ("cls", "dict_of", "exact", "kind", "only", "slots", "tender")
+    __slots__ = ("cls", "dict_of", "ends", "exact", "kind", "only", "slots", "tender")
 
     def __init__(
         self,
@@ -137,6 +148,8 @@ class TypeInfo:
         """The attributes that are state, when the others are a library's own business."""
         self.tender = tender
         """Holding a reference changes what the application may do with it (``numpy.ndarray.resize``)."""
+        self.ends: str | None = None
+        """What becomes of an instance that nothing refers to: see ``finalizing.py``, which finds out."""
 
     def limited(self, only: Container[str]) -> TypeInfo:
         """The same, with these attributes being state only."""

@@ -8,14 +8,15 @@ the round comes, a part at a time.
 
 from __future__ import annotations
 
+import gc
 from itertools import islice
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.block import Block
-from stateguard.watch.compare import same_items, same_referents
+from stateguard.watch.compare import same_entries, same_items, same_referents, track, types_of
 from stateguard.watch.content import Content, referents
-from stateguard.watch.kinds import Kind, TypeInfo
+from stateguard.watch.kinds import Kind, TypeInfo, is_visited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,11 @@ MOST = 65_536
 """Entries by which it may have grown to be taken in at a glance."""
 
 PART = 4096
-"""Elements of a list that are compared between two looks at the clock."""
+"""Entries that are compared between two looks at the clock."""
+
+
+def _is_any_visited(objects: list[Any]) -> bool:
+    return any(map(is_visited, types_of(objects)))
 
 
 class Growth:
@@ -48,11 +53,14 @@ def suits(info: TypeInfo) -> bool:
 class Large(Block):
     """A block of one node. A list's references lie in the order of the list, not in that of the collector."""
 
-    __slots__ = ("_at",)
+    __slots__ = ("_at", "_place")
 
     def __init__(self) -> None:
         super().__init__()
         self._at = 0
+        """How many entries of the round have been compared."""
+        self._place = 0
+        """Where in a dictionary's table the next one lies."""
 
     @property
     def full(self) -> bool:
@@ -101,7 +109,11 @@ class Large(Block):
         self._odd.clear()
         if not plain:
             self._odd[i] = content
-        self._stale, self._at = True, 0
+        # Each collection that comes upon a list of a million strings would take as long as comparing it.
+        for kept in (self.refs, self._keys):
+            if kept and not _is_any_visited(kept):
+                track(kept, False)
+        self._stale, self._at, self._place = True, 0, 0
 
     # -- at a glance -----------------------------------------------------------------------------
 
@@ -132,8 +144,10 @@ class Large(Block):
     def extend(self, growth: Growth) -> tuple[Content, Content]:
         """Take in what has come; what it held before and holds now, by its ends."""
         before = self._ends(ENDS)
-        self.refs += growth.values
-        self._keys += growth.keys
+        for kept, more in ((self.refs, growth.values), (self._keys, growth.keys)):
+            if more and not gc.is_tracked(kept) and _is_any_visited(more):
+                track(kept, True)
+            kept.extend(more)
         self._starts[1], self._kstarts[1] = len(self.refs), len(self._keys)
         return before, self._ends(ENDS + len(growth.values))
 
@@ -147,21 +161,36 @@ class Large(Block):
     # -- in parts --------------------------------------------------------------------------------
 
     def go_on(self, until: int) -> bool | None:
-        """Compare it until the clock (``perf_counter_ns``) shows ``until``. ``None``: there is more to do.
-
-        A dictionary is compared in one go: nothing leads into the middle of it.
-        """
-        node, before = self.nodes[0], self.refs
-        if self.infos[0].kind is not Kind.LIST or not self.ordered:
-            return (not self.ordered or dict.__len__(node) == len(before)) and self.clean()
-        while list.__len__(node) == len(before):
-            if not same_items(node, before, self._at, min(PART, len(before) - self._at)):
-                break
-            self._at += PART
-            if self._at >= len(before):
-                self._at = 0
-                return True
-            if perf_counter_ns() >= until:
-                return None
-        self._at = 0
+        """Compare it until the clock (``perf_counter_ns``) shows ``until``. ``None``: there is more to do."""
+        if not self.ordered:
+            return self.clean()
+        try:
+            while self._same_length():
+                if not self._same_part(min(PART, len(self.refs) - self._at)):
+                    break
+                if self._at >= len(self.refs):
+                    self._at = self._place = 0
+                    return True
+                if perf_counter_ns() >= until:
+                    return None
+        except RuntimeError:  # another thread is changing it
+            pass
+        self._at = self._place = 0
         return False
+
+    def _same_length(self) -> bool:
+        node = self.nodes[0]
+        now = list.__len__(node) if self.infos[0].kind is Kind.LIST else dict.__len__(node)
+        return now == len(self.refs)
+
+    def _same_part(self, count: int) -> bool:
+        """Whether the next so many entries are as they were: then it goes on behind them."""
+        node = self.nodes[0]
+        if self.infos[0].kind is Kind.LIST:
+            same = same_items(node, self.refs, self._at, count)
+        else:
+            place = same_entries(node, self._keys, self.refs, self._at, self._place, count)
+            self._place = max(place, 0)
+            same = place >= 0
+        self._at += count
+        return same
