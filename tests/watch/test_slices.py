@@ -234,7 +234,7 @@ def test_without_a_guard_at_work_there_are_no_figures():
 
 @pytest.fixture
 def tables():
-    """A few objects with many entries each: so few that all of them are compared after each line."""
+    """A few objects with many entries each: comparing them takes long, though they are few."""
     module = types.ModuleType(MODULE)
     for n in range(30):
         setattr(module, f"T{n}", {k: k for k in range(5_000)})
@@ -256,7 +256,7 @@ def not_by_the_innocent(guard):
 def test_who_serves_when_lines_begin_to_be_followed_has_not_written_what_slices_had_left(tables):
     module, guard = tables
     whole_rounds(guard, 1)
-    assert guard.engine.finder.thorough
+    assert not guard.engine.finder.thorough
     for n in range(30):
         with guard.request("guilty"):
             vars(module)[f"T{n}"]["who"] = n

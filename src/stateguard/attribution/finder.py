@@ -51,8 +51,8 @@ class Finder:
     # As the engine's, with which this is asked for its state.
     __slots__ = (
         "__dict__", "__weakref__", "_always", "_asked", "_files", "_frame", "_last", "_ledger", "_left",
-        "_look", "_outside", "_positions", "_purse", "_tracer", "_until", "_wanted", "armed", "mode",
-        "thorough", "why_not",
+        "_look", "_outside", "_positions", "_purse", "_small", "_tracer", "_until", "_wanted", "armed",
+        "mode", "thorough", "why_not",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +70,7 @@ class Finder:
         self._always = mode == "always" or whatever_it_costs
         self.thorough = self._always
         """Whether all state is compared after each line, or only what has changed before."""
+        self._small = False
         self._ledger = ledger
         self._look = look
         self._tracer: LineTracer | None = None
@@ -87,10 +88,15 @@ class Finder:
 
     def start(self, modules: dict[str, Any], nodes: int) -> None:
         """The guard has taken its baseline of these modules: so many nodes."""
-        self.thorough = self._always or nodes <= SMALL
+        self._small = nodes <= SMALL
+        self.slow_down(False)
         self._files = watched_files(modules)
         if self.mode == "always":
             self._arm()
+
+    def slow_down(self, slicing: bool) -> None:
+        """Whether looking at everything at once would take too long, however few nodes that is."""
+        self.thorough = self._always or (self._small and not slicing)
 
     def want(self, root: str) -> None:
         """Something below ``root`` has changed, on a line that is not known."""
