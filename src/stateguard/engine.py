@@ -18,6 +18,7 @@ from stateguard.attribution.handover import follow_threads
 from stateguard.attribution.ledger import Ledger
 from stateguard.attribution.unseen import Unseen
 from stateguard.baseline import AT_ONCE, Baseline
+from stateguard.drops import Drops
 from stateguard.handling import handling
 from stateguard.interrupted import raised_by_signal_handler
 from stateguard.leak import SUSPECTS
@@ -75,7 +76,7 @@ class Engine:
     # slower on Python 3.13. With a dictionary, for those who put something in a method's place.
     __slots__ = (
         "__dict__", "__weakref__", "_apps", "_follows", "_greenlets", "_loose", "_newcomers", "active",
-        "allowances", "baseline", "containment", "failures", "finder", "ledger", "locals", "looking",
+        "allowances", "baseline", "containment", "drops", "failures", "finder", "ledger", "locals", "looking",
         "modules", "pace", "passing", "reporter", "settling", "slices", "started", "tally", "turn",
         "unseen", "warm_up", "watcher", "window", "window_over",
     )  # fmt: skip
@@ -90,7 +91,7 @@ class Engine:
             process=config.process,
             show_values=config.show_values,
         )
-        self.watcher.discard = self._discard
+        self.watcher.discard, self.watcher.let_out = self._discard, self._let_out
         self.watcher.check_patterns()
         self.ledger = Ledger()
         self.active: dict[int, GuardedRequest] = {}
@@ -109,6 +110,7 @@ class Engine:
         self.warm_up = WarmUp(*parse_warm_up(config.warm_up))
         self.settling = Settling(self, judge(self.watcher))
         self.turn = Turn()
+        self.drops = Drops(self.ledger, self.turn)
         self.locals = ThreadLocals(self)
         self.passing = Passing(self)
         self.window: dict[int, GuardedRequest | PassingScope] = {}
@@ -145,7 +147,9 @@ class Engine:
         watcher.complete()
         members = watcher.members()
         self.finder.start(members, len(watcher.graph))
-        self.ledger.collections.note(finalizers.possible(members))
+        finalizing = finalizers.possible(members)
+        watcher.graph.release.farewell.wanted = finalizing
+        self.ledger.collections.note(finalizing)
         pieces.watch(watcher.table.watches)
         follow_threads()
         self.pace.expect(watcher.graph.cost)
@@ -167,6 +171,7 @@ class Engine:
             self.window.clear()
             self.unseen.clear()
             self.slices.clear()
+            self.drops = Drops(self.ledger, self.turn)
             if self.watcher is not None:
                 pieces.unwatch(self.watcher.table.watches)
                 self.watcher.stop()
@@ -191,6 +196,7 @@ class Engine:
     def after_fork(self) -> None:
         """In a forked worker nobody is being served yet, and the parent's lock means nothing."""
         self.turn = Turn()
+        self.drops = Drops(self.ledger, self.turn)
         self.looking = False
         self.ledger.clear()
         self.active.clear()
@@ -314,7 +320,7 @@ class Engine:
             lock.release()
         # Another thread may have let go of it meanwhile: ``again`` counts, not what is left.
         if again or self.turn.discarded:
-            self.turn.let_go()
+            self._let_go(again)
             if again:  # what was finalized just now is not this stretch's doing
                 self.begin(request, last=True)
                 return
@@ -365,7 +371,7 @@ class Engine:
             lock.release()
         if again or self.turn.discarded:
             try:
-                self.turn.let_go()
+                self._let_go(again)
             finally:
                 if again:  # what was finalized just now is this stretch's doing
                     self.end(request, last=True)
@@ -397,7 +403,7 @@ class Engine:
                     waiting.done()
                     lock.release()
         if self.turn.discarded:
-            self.turn.let_go()
+            self._let_go(again=False)
         request.active = False
         self.active.pop(id(request), None)
         self.pace.flying(len(self.active))
@@ -474,11 +480,13 @@ class Engine:
                 self.slices.catch_up()  # before the look begins: with it, those are suspects no more
             if whole:
                 self.unseen.looking(self.over)
+            proven = strict and (hot or not self._loose)
+            self.drops.about_to_look(watcher.graph.release.farewell, not hot, proven, not self.unseen.any())
             if not (self.resting and self.unseen.any()):  # else nothing is going to be proven
                 self.ledger.about_to_look(full=not hot)
             seen = watcher.check_hot(passing=line) if hot else watcher.check(keys=strict)
             if seen:
-                self.settling.settle(seen, proven=strict and (hot or not self._loose))
+                self.settling.settle(seen, proven=proven)
             self._told(watcher)
             if whole:
                 self._looked()
@@ -491,6 +499,7 @@ class Engine:
             self.failed("comparing shared state")
         finally:
             self.looking = False  # first of all: a signal handler may raise in anything that is called here
+            self.drops.looked(watcher.graph.release.farewell)
             cost = pace.spent(started, whole=not hot)
             self.tally.look(cost)
         if self.finder.armed and not line and pace.gait == "sparse":
@@ -560,7 +569,7 @@ class Engine:
             self.ledger.waiting.done()
             lock.release()
         if self.turn.discarded:
-            self.turn.let_go()
+            self._let_go(again=not last)
             if not last:  # what was finalized just now is the doing of the line that has ended
                 self._look_at_line(last=True)
 
@@ -569,11 +578,22 @@ class Engine:
     def _discard(self, what: Any) -> None:
         self.turn.discard(what)
 
+    def _let_go(self, again: bool) -> None:
+        """Let go of what a look has discarded: to look ``again``, or what comes of it is left to others."""
+        if again:
+            self.drops.again()
+        else:
+            self.drops.leave()
+        self.turn.let_go()
+
+    def _let_out(self, nodes: list[Any], droppers: list[Any]) -> None:
+        self.drops.let_out(nodes, droppers)
+
     def flush(self) -> None:
         """Say what is to be said; the lock is not held."""
         with self.turn.lock:
             pending = self.reporter.take()
-        self.turn.let_go()
+        self._let_go(again=False)
         self.reporter.act(pending)
 
     def note_failure(self, doing: str) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from stateguard.containment import Containment
+    from stateguard.drops import Suspects
     from stateguard.engine import Engine
     from stateguard.leak import Leak, Location
     from stateguard.passing import PassingScope
@@ -78,6 +79,10 @@ class Settling:
         self, seen: list[Seen], candidates: list[GuardedRequest], unproven: bool, full: bool = False
     ) -> None:
         unseen = self._engine.unseen.suspects()
+        droppers = self._engine.drops.suspects(full)
+        if droppers.late:
+            self._suspect_finalizers(seen, candidates, droppers, anybody=droppers.anybody or bool(unseen))
+            return
         if unseen:
             # Stretches that nobody looked around: each of them may have done it, and so may other code.
             since = map(self._engine.passing.request, unseen)
@@ -94,6 +99,17 @@ class Settling:
                 self.record(doubtful, candidates, unproven=True)
                 seen = [one for one in seen if not any(one is other for other in doubtful)]
         self.record(seen, candidates, unproven)
+
+    def _suspect_finalizers(
+        self, seen: list[Seen], candidates: list[GuardedRequest], droppers: Suspects, anybody: bool
+    ) -> None:
+        """What was dropped earlier was finalized meanwhile, and may have written it."""
+        # Where state is compared in slices, it may have been elsewhere meanwhile, and dropped by others.
+        if anybody or self._engine.pace.slicing:
+            self._engine.slices.settle(seen, droppers.requests.values())
+            return
+        together = {id(request): request for request in (*candidates, *droppers.requests.values())}
+        self.record(seen, list(together.values()), unproven=True, locate=nowhere)
 
     def record(
         self,

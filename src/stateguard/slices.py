@@ -12,6 +12,8 @@ from stateguard.messages import see
 from stateguard.settling import nowhere
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from stateguard.attribution.request import GuardedRequest
     from stateguard.engine import Engine
     from stateguard.passing import PassingScope
@@ -41,6 +43,7 @@ class Slices:
         if watcher is None:
             return
         watcher.graph.eager = not pace.slicing
+        self._engine.finder.slow_down(pace.slicing)
         if pace.slicing and not self._said:
             self._said = True
             logger.warning(
@@ -155,14 +158,14 @@ class Slices:
             pace.expect(watcher.graph.cost)
             self.slow_down()
 
-    def settle(self, seen: list[Seen]) -> None:
-        """This may have been written by anybody since the round before."""
+    def settle(self, seen: list[Seen], others: Iterable[GuardedRequest] = ()) -> None:
+        """This may have been written by anybody since the round before, and by ``others``."""
         engine = self._engine
         # First: whoever ends is noted as unseen, and only then leaves the ledger.
         running = engine.ledger.running()
         # Who was let pass says so when it is asked for, and not at each step.
         served = (*self._suspects(), *engine.unseen.suspects())
-        found = (*running, *map(engine.passing.request, served))
+        found = (*running, *others, *map(engine.passing.request, served))
         suspects = {id(one): one for one in found}
         among = max(self._among(), engine.unseen.among(engine.tally.requests))
         engine.settling.record(seen, list(suspects.values()), unproven=True, locate=nowhere, among=among)

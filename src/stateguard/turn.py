@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from stateguard.parallel import PARALLEL, stacks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
     from typing import Protocol
 
@@ -40,12 +41,14 @@ _PACKAGE = os.path.dirname(__file__)
 class Turn:
     """A reentrant lock, and what is to be let go of once it has been released."""
 
-    __slots__ = ("discarded", "lock", "queued")
+    __slots__ = ("around", "discarded", "lock", "queued")
 
     def __init__(self) -> None:
         self.lock: Any = threading.RLock()
         self.discarded: list[Any] = []
         """Held until the next :meth:`let_go`."""
+        self.around: Callable[[bool], None] | None = None
+        """Is told of the beginning and the end of letting go of what was discarded, the next time."""
         self.queued = 0
         """Nanoseconds that threads have waited for their turn, for whoever takes account of it."""
 
@@ -85,7 +88,16 @@ class Turn:
     def let_go(self) -> None:
         """Let go of what was discarded, unless this thread's turn goes on further out."""
         if not self.lock._is_owned():
-            self.discarded = []
+            around = self.around
+            if around is None:
+                self.discarded = []
+                return
+            around(True)
+            try:
+                self.around = None
+                self.discarded = []
+            finally:
+                around(False)
 
 
 def _may_give_back(thread: int) -> bool:

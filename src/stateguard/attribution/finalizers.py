@@ -112,6 +112,9 @@ def _text(name: Any) -> str:
 
 
 def _yields_and_cleans_up(code: types.CodeType) -> bool:
+    """Or makes classes with finalizers."""
+    if code.co_name == "__del__":
+        return True
     if code.co_flags & _GENERATOR and any(
         instruction.opname == "PUSH_EXC_INFO" for instruction in dis.get_instructions(code)
     ):

@@ -290,6 +290,10 @@ class Block:
             return self.refs
         return self.refs[self._starts[i] : self._starts[i + 1] - self._ended[i]]
 
+    def held(self) -> tuple[object, ...]:
+        """What :meth:`seal` makes anew, and holds nodes that may be gone."""
+        return self._args, self._keyed
+
     def content(self, i: int) -> Content:
         """What node ``i`` held when last looked at."""
         odd = self._odd.get(i)
@@ -400,8 +404,13 @@ class Block:
         return True
 
     def remove(self, i: int) -> None:
-        """Forget node ``i``. What is held for it is let go of by :meth:`seal`, for many nodes at once."""
+        """Forget node ``i``. Its places are taken away by :meth:`seal`, for many nodes at once."""
         self.nodes[i], self.infos[i], self.parents[i] = HOLE, _HOLE_INFO, None
+        if len(self.nodes) == 1:
+            self.refs, self._starts[1] = [], 0
+        else:
+            begin, end = self._starts[i], self._starts[i + 1]
+            self.refs[begin:end] = repeat(None, end - begin)
         self._odd.pop(i, None)
         self._dead.append(i)
         self._stale = True

@@ -6,6 +6,7 @@ again, new objects are walked, objects that nothing watched refers to any more a
 
 from __future__ import annotations
 
+from itertools import chain
 from operator import itemgetter
 from time import perf_counter_ns, thread_time_ns
 from typing import Any
@@ -17,7 +18,7 @@ from stateguard.watch.edges import Anchor
 from stateguard.watch.kinds import Kind, TypeInfo, TypeTable
 from stateguard.watch.large import Large
 from stateguard.watch.nodes import Nodes
-from stateguard.watch.release import Release
+from stateguard.watch.release import Release, Removed
 from stateguard.watch.rotation import Rotation
 from stateguard.watch.walk import STRIDE, Walk
 
@@ -100,6 +101,13 @@ class Graph(Nodes):
         if self.eager:
             self.walk.run()
 
+    def _set_parent(self, node: Any, parent: Any) -> None:
+        if self.release.farewell.wanted:
+            before = self.parent(node)
+            if before is not None and before not in self and type(before) is not Anchor:
+                self.release.farewell.risk(None, before)  # what it has led to is not known any more
+        super()._set_parent(node, parent)
+
     def _count(self, key: int, holder: Any) -> None:
         super()._count(key, holder)
         self.release.touch(key)
@@ -114,7 +122,7 @@ class Graph(Nodes):
         """
         # Absorbing rearranges the blocks: look at all of one kind first.
         found: list[Difference] = []
-        removed: list[Any] = []
+        removed: list[Removed] = []
         until = self._begin()
         hot = [block for block in list(self.hot) if not self._whole(block, found, removed)]
         complete = self._absorb_hot(hot, found, removed, until)
@@ -132,7 +140,7 @@ class Graph(Nodes):
         stretch, which share their time; what has gone is let go of by the look at its end.
         """
         found: list[Difference] = []
-        removed: list[Any] = []
+        removed: list[Removed] = []
         until = self._begin(passing)
         hot = [block for block in list(self.hot) if not self._glance(block, found, removed)]
         complete = self._absorb_hot(hot, found, removed, until)
@@ -144,7 +152,7 @@ class Graph(Nodes):
     def check_cold(self) -> list[Difference]:
         """The same for the cold nodes, and for the names in namespaces."""
         found: list[Difference] = []
-        removed: list[Any] = []
+        removed: list[Removed] = []
         until = self._begin()
         cold = [block for block in self.cold if not block.clean()]
         complete = self._absorb_all(cold, found, removed, until)
@@ -159,12 +167,13 @@ class Graph(Nodes):
         Whatever has come is walked first, and whatever has gone is let go of, but for half of the time at
         most: a state that is always growing is looked at all the same.
         """
+        self.release.farewell.about_to_look(self._dirty)
         if self.walk or self.release:
             now = perf_counter_ns()
             self._follow(now + (until - now) // 2)
         self._until = None  # by the clock
         found: list[Difference] = []
-        removed: list[Any] = []
+        removed: list[Removed] = []
         while True:
             unit = self.rotation.next()
             if unit is None:
@@ -181,8 +190,7 @@ class Graph(Nodes):
                     self.rotation.again(unit)
             if self._is_over(until, found):
                 break
-        for obj in removed:
-            self.release.uncount(obj)
+        self.release.uncount_removed(removed)
         self._let_go(until)
         return found
 
@@ -200,7 +208,7 @@ class Graph(Nodes):
         """Whether only the end of it is compared at every look, and all of it when its turn comes."""
         return self.allowance is not None and type(block) is Large and block.ordered and len(block.refs) > HOT
 
-    def _glance(self, block: Block, found: list[Difference], removed: list[Any]) -> bool:
+    def _glance(self, block: Block, found: list[Difference], removed: list[Removed]) -> bool:
         """Whether a block is as it was, but for what may have come to the end of it: that is taken in."""
         if not (type(block) is Large and self.is_glanced_at(block)):
             return block.clean()
@@ -215,19 +223,23 @@ class Graph(Nodes):
                 before, after = block.extend(growth)
                 fresh = block not in self.hot
                 found.append(Difference(node, info, before, after, fresh, self._is_late(node)))
-                self._relink(node, info, before, after, parent, removed)
+                self._relink(found[-1], info, parent, removed)
                 if self.blocks.pop(block, self) is not self:
                     self.hot[block] = None
                     self._cool()
         return growth is not None
 
-    def _whole(self, block: Block, found: list[Difference], removed: list[Any], keys: bool = True) -> bool:
+    def _whole(
+        self, block: Block, found: list[Difference], removed: list[Removed], keys: bool = True
+    ) -> bool:
         """The same when all of it is compared: to read a large block once more takes many times as long."""
         if self.is_glanced_at(block) and not self._glance(block, found, removed):
             return False
         return block.clean(keys)
 
-    def _go_on(self, block: Block, until: int, found: list[Difference], removed: list[Any]) -> bool | None:
+    def _go_on(
+        self, block: Block, until: int, found: list[Difference], removed: list[Removed]
+    ) -> bool | None:
         """Whether a block is as it was; ``None`` if there has not been time for all of it."""
         if type(block) is not Large:
             return block.clean()
@@ -237,6 +249,7 @@ class Graph(Nodes):
 
     def _begin(self, passing: bool = False) -> int | None:
         """A look begins: until when, by the clock (``perf_counter_ns``), it follows what has changed."""
+        self.release.farewell.about_to_look(self._dirty)
         if self.allowance is None:
             return None
         if not passing:
@@ -259,15 +272,14 @@ class Graph(Nodes):
         self,
         complete: bool,
         found: list[Difference],
-        removed: list[Any],
+        removed: list[Removed],
         until: int | None,
         passing: bool = False,
     ) -> None:
         """A look ends: follow what has come and gone, as far as there is time."""
         if not complete:
             self.behind = True
-        for obj in removed:
-            self.release.uncount(obj)
+        self.release.uncount_removed(removed)
         if until is not None and self._until is not None and self.allowance is not None:
             # Where nothing has been found, nobody waits for what is left: an eighth of the time will do. But
             # if more comes than goes, it takes what it may, and the budget makes looks rarer.
@@ -303,7 +315,7 @@ class Graph(Nodes):
     # -- absorbing -------------------------------------------------------------------------------
 
     def _absorb_hot(
-        self, blocks: list[Block], found: list[Difference], removed: list[Any], until: int | None
+        self, blocks: list[Block], found: list[Difference], removed: list[Removed], until: int | None
     ) -> bool:
         """The same of all blocks of nodes that have changed before and that differ."""
         complete = self._absorb_all(blocks, found, removed, until)
@@ -314,7 +326,7 @@ class Graph(Nodes):
         self,
         blocks: list[Block],
         found: list[Difference],
-        removed: list[Any],
+        removed: list[Removed],
         until: int | None,
         fresh: bool = False,
     ) -> bool:
@@ -330,7 +342,7 @@ class Graph(Nodes):
         self,
         block: Block,
         found: list[Difference],
-        removed: list[Any],
+        removed: list[Removed],
         until: int | None,
         fresh: bool = False,
     ) -> bool:
@@ -374,7 +386,7 @@ class Graph(Nodes):
                 self._settle_in(self._home("hot", refs, info), node, info, parent, refs, after)
             else:
                 block.replace(i, refs, after)
-            self._relink(node, info, before, after, parent, removed)
+            self._relink(found[-1], info, parent, removed)
             if after.own is not None and after.own is before.own:
                 self._absorb_own(after.own, found, removed, fresh)
             if left and self._is_over(until, found):
@@ -418,7 +430,7 @@ class Graph(Nodes):
                 del self._open[group]
 
     def _absorb_own(
-        self, own: dict[str, Any], found: list[Difference], removed: list[Any], fresh: bool
+        self, own: dict[str, Any], found: list[Difference], removed: list[Removed], fresh: bool
     ) -> None:
         """Attributes that lie inside the instance (CPython 3.13), where its own references show them."""
         block = self._index.get(id(own))
@@ -435,14 +447,15 @@ class Graph(Nodes):
             return
         found.append(Difference(own, info, before, after, fresh, self._is_late(own)))
         block.replace(i, refs, after)
-        self._relink(own, info, before, after, parent, removed)
+        self._relink(found[-1], info, parent, removed)
 
-    def _absorb_probes(self, keys: list[int], found: list[Difference], removed: list[Any]) -> None:
+    def _absorb_probes(self, keys: list[int], found: list[Difference], removed: list[Removed]) -> None:
         for key, there in list(self.probes.alive(keys)):
             node = self._find_again(key) if there is None else there
             if node is None:
                 self.probes.remove(key)
                 self._extra.pop(key, None)
+                self.release.farewell.forget(key)
                 continue
             info, before = self.probes.infos[key], self.probes.contents[key]
             if fingerprint(node) == before.fingerprint:
@@ -451,7 +464,7 @@ class Graph(Nodes):
             fresh = key not in self.probes.hot
             found.append(Difference(node, info, before, after, fresh, self._is_late(node)))
             self.probes.update(key, node, after)
-            self._relink(node, info, before, after, self.probes.parents[key], removed)
+            self._relink(found[-1], info, self.probes.parents[key], removed)
 
     def _find_again(self, key: int) -> Any:
         """An array that its holder has let go of and that another node may still hold."""
@@ -466,10 +479,9 @@ class Graph(Nodes):
                         return ref
         return None
 
-    def _relink(
-        self, node: Any, info: TypeInfo, before: Content, after: Content, parent: Any, removed: list[Any]
-    ) -> None:
+    def _relink(self, difference: Difference, info: TypeInfo, parent: Any, removed: list[Removed]) -> None:
         """Follow the edges that came; note the objects whose edge went."""
+        node, before, after = difference.node, difference.before, difference.after
         if self.release.is_condemned(id(node)):
             return
         self.release.touch(id(node))
@@ -481,7 +493,10 @@ class Graph(Nodes):
             # taken away.
             if new.values:
                 self.walk.add(node, self.edges.of(node, info, new, parent))
-            self.release.uncount_all(node, (child for child, _ in self.edges.of(node, info, old, parent)))
+            objects = (child for child, _ in self.edges.of(node, info, old, parent))
+            farewell = self.release.farewell
+            values = old.values[:] if farewell.wanted else []
+            self.release.uncount_all(node, objects, values, farewell.who(difference))
             return
         gone: dict[int, list[Any]] = {}
         for child, _ in self.edges.of(node, info, old, parent):
@@ -498,5 +513,6 @@ class Graph(Nodes):
                 self.walk.meet(child, node, known)
         else:
             self.walk.add(node, come)
-        for children in gone.values():
-            removed.extend(children)
+        if gone:
+            left = list(chain.from_iterable(gone.values()))
+            removed.append((left, self.release.farewell.who(difference)))

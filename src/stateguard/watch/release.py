@@ -9,12 +9,16 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from stateguard.watch.cycles import Search
+from stateguard.watch.farewell import Farewell
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator
 
     from stateguard.watch.graph import Graph
+
+Removed = tuple[list[Any], Any]
+"""Objects that an edge less leads to, and who has removed that: see :class:`Farewell`."""
 
 BATCH = 32
 """Edges that are taken away between two looks at the clock."""
@@ -39,8 +43,9 @@ class Release:
     def __init__(self, graph: Graph) -> None:
         self._graph = weakref.ref(graph)  # no cycle: what a graph holds is let go of with it
         self._leaving: deque[Any] = deque()
-        self._gone: deque[tuple[Any, Iterator[Any]]] = deque()
-        """Nodes, each with the ends of edges that are gone and still count."""
+        self._gone: deque[tuple[Any, Iterator[Any], list[Any], Any]] = deque()
+        """Nodes, each with the ends of edges that are gone and still count; with what has been at those ends,
+        and who has dropped it, where that is kept."""
         self._doubtful: dict[int, Any] = {}
         self._search: Search | None = None
         """Whether one of those is held by nothing but what it leads to."""
@@ -53,6 +58,9 @@ class Release:
         held again meanwhile, it is met anew."""
         self._batch: frozenset[int] = frozenset()
         """The ids of all that the latest search has found: edges between them do not count any more."""
+        self.farewell = Farewell()
+        self._batch_dropper: Any = None
+        """Who has dropped what the latest search has found."""
 
     def _get(self) -> Graph:
         graph = self._graph()
@@ -87,12 +95,19 @@ class Release:
         self._take_out_condemned(node)
         return True
 
-    def uncount(self, obj: Any) -> None:
+    def uncount_removed(self, removed: list[Removed]) -> None:
+        """One edge to each of these is gone."""
+        for objects, dropper in removed:
+            for obj in objects:
+                self.uncount(obj, dropper)
+
+    def uncount(self, obj: Any, dropper: Any = None) -> None:
         """One edge to an object is gone; with the last one, it leaves."""
         graph = self._get()
         key = id(obj)
         if (key not in graph._index and key not in graph.probes.nodes) or key in self._condemned:
             return
+        self.farewell.note(key, dropper)
         self.touch(key)
         extra = graph._extra.pop(key, 0)
         if extra > 1:
@@ -106,9 +121,12 @@ class Release:
             graph._extra[key] = -1
             self._leaving.append(obj)
 
-    def uncount_all(self, node: Any, objects: Iterator[Any]) -> None:
-        """The same for many that ``node`` has led to: once it is time, and its new ones have been met."""
-        self._gone.append((node, objects))
+    def uncount_all(self, node: Any, objects: Iterator[Any], values: list[Any], dropper: Any) -> None:
+        """The same for many that ``node`` has led to: once it is time, and its new ones have been met.
+
+        ``values``, if wanted, is all that it has referred to, in a list of its own.
+        """
+        self._gone.append((node, objects, values, dropper))
 
     def run(self, until: int | None = None) -> None:
         """Drop what nothing watched refers to any more, cycles included, until the clock
@@ -117,11 +135,15 @@ class Release:
         graph = self._get()
         while True:
             if self._gone and not graph.walk.is_open(self._gone[0][0]):
-                batch = list(islice(self._gone[0][1], BATCH))
+                _, objects, values, dropper = self._gone[0]
+                batch = list(islice(objects, BATCH))
                 for obj in batch:
-                    self.uncount(obj)
+                    self.uncount(obj, dropper)
+                if self.farewell.wanted:
+                    values += batch
                 if len(batch) < BATCH:
                     self._gone.popleft()
+                    self.farewell.followed(values, dropper, graph._index)
             elif self._leaving:
                 self._drop(self._leaving.popleft())
             elif self._condemned:
@@ -130,12 +152,16 @@ class Release:
                 return
             elif self._search is None:
                 obj = self._doubtful.pop(next(iter(self._doubtful)))
-                if obj in graph and not graph.ways.stands(obj):
+                self.farewell.hold(obj)
+                if obj not in graph or graph.ways.stands(obj):
+                    self.farewell.forget(id(obj))
+                else:
                     self._search = Search(graph, obj)
                     if self._tries.get(id(obj), 0) >= TRIES:  # at once, as far as that goes
                         self._search.go_on(None, FEW)
             elif self._search.go_on(until):
                 search, self._search = self._search, None
+                self.farewell.hold(search)
                 self._found(search)
                 if search.open:
                     return
@@ -156,6 +182,7 @@ class Release:
     def _drop(self, node: Any) -> None:
         """Take out a node that waits for it, and what it alone has led to."""
         graph, key = self._get(), id(node)
+        self.farewell.hold(node)
         if graph._extra.get(key) != -1:
             if node in graph:  # referred to again, perhaps only by what it leads to
                 self._doubtful[key] = node
@@ -163,7 +190,9 @@ class Release:
         del graph._extra[key]
         self._doubtful.pop(key, None)
         unmet = graph.walk.withdraw(node) if graph.walk else None
-        self._gone.append((node, _but(self._take_out(node), unmet)))
+        dropper = self.farewell.forget(key)
+        values, children = self._take_out(node, dropper)
+        self._gone.append((node, _but(children, unmet), values, dropper))
 
     def _found(self, search: Search) -> None:
         """Let go of what a search has found to be garbage; begin it anew if it says nothing."""
@@ -183,16 +212,20 @@ class Release:
         self._tries.pop(key, None)
         self._condemned = {id(obj): obj for obj in search.garbage}
         self._batch = frozenset(self._condemned)
+        self._batch_dropper = self.farewell.forget(key)
 
     def _take_out_condemned(self, node: Any) -> None:
         batch = self._batch
         self._get()._extra.pop(id(node), None)
-        children = self._take_out(node)
-        self._gone.append((node, (child for child in children if id(child) not in batch)))
+        self.farewell.forget(id(node))
+        values, children = self._take_out(node, self._batch_dropper)
+        objects = (child for child in children if id(child) not in batch)
+        self._gone.append((node, objects, values, self._batch_dropper))
 
-    def _take_out(self, node: Any) -> Iterator[Any]:
-        """Forget a node; what it led to."""
+    def _take_out(self, node: Any, dropper: Any) -> tuple[list[Any], Iterator[Any]]:
+        """Forget a node; what it referred to, and those of that which are watched."""
         graph = self._get()
+        values: list[Any] = []
         children = graph.each_child(node)
         block = graph._index.pop(id(node))
         graph.ways.forget(id(node))
@@ -203,10 +236,12 @@ class Release:
         if block is None:
             graph.probes.remove(id(node))
         else:
-            block.remove(block.position(node))
+            i = block.position(node)
+            values = self.farewell.taken_out(block, i, dropper)
+            block.remove(i)
             graph._dirty.add(block)
             graph._retire(block)
-        return children
+        return values, children
 
 
 def _but(objects: Iterator[Any], some: Counter[int] | None) -> Iterator[Any]:

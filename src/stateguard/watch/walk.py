@@ -67,6 +67,7 @@ class Walk:
         if entry is None:
             return Counter()
         left, entry.children = entry.children, iter(())
+        entry.parent = None  # it is let go of before this entry has its turn
         return Counter(id(child) for child, _ in left)
 
     def add(self, parent: Any, children: Iterable[tuple[Any, TypeInfo]], cold: bool = False) -> None:

@@ -104,6 +104,9 @@ class Watcher:
         self.modules: list[str] = []
         self.discard: Callable[[Any], None] | None = None
         """Is given what a check has found: it may hold the last references to application objects."""
+        self.let_out: Callable[[list[Any], list[Any]], None] | None = None
+        """Is given what is watched no more if any of it runs code when it is let go of, and who has dropped
+        that: see :class:`Farewell`."""
         self._new_graph()
 
     def _new_graph(self) -> None:
@@ -248,8 +251,7 @@ class Watcher:
 
     def check(self, keys: bool = True) -> list[Seen]:
         """What has changed since the last check, but for what :meth:`check_cold` looks at."""
-        differences = self.graph.check(keys)
-        return self._describe(differences) if differences else []
+        return self._told_of(self.graph.check(keys))
 
     def accept(self) -> None:
         """Take for granted what is there now, however long it takes."""
@@ -269,19 +271,17 @@ class Watcher:
 
         ``passing``: after a line, not at the end of a stretch.
         """
-        differences = self.graph.check_hot(passing)
-        return self._describe(differences) if differences else []
+        return self._told_of(self.graph.check_hot(passing))
 
     def check_slice(self, until: int) -> list[Seen]:
         """What has changed in the next part of the round through all nodes: a slice that ends when the clock
         (``perf_counter_ns``) shows ``until``, or soon after.
         """
-        differences = self.graph.check_slice(until)
-        return self._describe(differences) if differences else []
+        return self._told_of(self.graph.check_slice(until))
 
     def check_cold(self) -> list[Seen]:
         """What has changed in function parts, loggers and warnings filters since this was last called."""
-        return self._describe(self.graph.check_cold())
+        return self._told_of(self.graph.check_cold())
 
     def check_settings(self) -> list[Seen]:
         """Which process settings have changed since this was last called."""
@@ -312,6 +312,13 @@ class Watcher:
             known = self.graph.telling or each
             self.graph.telling = known + (each - known) // 4
             self._telling = 0, 0
+
+    def _told_of(self, differences: list[Difference]) -> list[Seen]:
+        graph = self.graph
+        out, droppers = graph.release.farewell.take_out(waiting=graph.release.leaving or bool(graph._dirty))
+        if out and self.let_out is not None:
+            self.let_out(out, droppers)
+        return self._describe(differences) if differences else []
 
     def _describe(self, differences: Sequence[Difference]) -> list[Seen]:
         found: list[Seen] = []
