@@ -194,7 +194,8 @@ class Pace(PaceNumbers):
     def _look_later(self, now: int, cost: int) -> None:
         self._count_foregone(now)
         wait = int(ASIDE * cost / self._rarely)
-        longest = self._apart if cost * SHOWS > self._taken else 0
+        # With each look comes a slice, and those have to get round.
+        longest = self._apart if cost * SHOWS > self._taken and not self.slicing else 0
         self._rate = cost / wait - cost / longest if longest > wait else 0.0
         self._cost = cost
         self._since_look = now

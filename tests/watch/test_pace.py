@@ -240,6 +240,13 @@ def test_looks_that_would_show_are_rare(
     assert apart <= apart_really <= apart + 2_000_000
 
 
+def test_slices_go_on_as_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = Busy(monkeypatch, 1_000_000)
+    busy.pace.slicing = True
+    busy.serve(2, 200_000)
+    assert len(busy.serve(20, 200_000)) > 300
+
+
 def test_rare_looks_are_no_sign_of_room_but_none_are(monkeypatch: pytest.MonkeyPatch) -> None:
     busy = Busy(monkeypatch, 1_000_000)
     busy.serve(10 * RETURNS, 200_000)
