@@ -28,6 +28,11 @@ def nowhere(seen: Seen, request: GuardedRequest | None) -> Location | None:
     return None
 
 
+def each_once(*requests: GuardedRequest) -> list[GuardedRequest]:
+    """The same, in that order, each of them once."""
+    return list({id(request): request for request in requests}.values())
+
+
 class Settling:
     """Finds the candidates for what has been seen, has them judged, and records the verdicts."""
 
@@ -62,11 +67,11 @@ class Settling:
         found = {**engine.window, **unseen}.values()
         # Nobody has looked before those came, either.
         loose = bool(unseen) or not all(isinstance(one, GuardedRequest) for one in found)
-        suspects = {id(one): one for one in map(engine.passing.request, found)}
+        suspects = each_once(*map(engine.passing.request, found))
         among = max(among, engine.unseen.among(engine.tally.requests))
         if len(engine.window) >= SUSPECTS:
             among = max(among, engine.tally.requests - engine.window_over, 1)
-        self.record(seen, list(suspects.values()), unproven=not strict or loose, locate=nowhere, among=among)
+        self.record(seen, suspects, unproven=not strict or loose, locate=nowhere, among=among)
 
     def _without_late(self, seen: list[Seen]) -> list[Seen]:
         """Settle what an earlier look has left out: those who have written it may be gone. The others."""
@@ -86,9 +91,9 @@ class Settling:
         if unseen:
             # Stretches that nobody looked around: each of them may have done it, and so may other code.
             since = map(self._engine.passing.request, unseen)
-            together = {id(request): request for request in (*candidates, *since)}
+            together = each_once(*candidates, *since)
             among = self._engine.unseen.among(self._engine.tally.requests)
-            self.record(seen, list(together.values()), unproven=True, locate=nowhere, among=among)
+            self.record(seen, together, unproven=True, locate=nowhere, among=among)
             return
         watcher = self._engine.watcher
         if watcher is not None and len(candidates) == 1 and not unproven:
@@ -108,8 +113,8 @@ class Settling:
         if anybody or self._engine.pace.slicing:
             self._engine.slices.settle(seen, droppers.requests.values())
             return
-        together = {id(request): request for request in (*candidates, *droppers.requests.values())}
-        self.record(seen, list(together.values()), unproven=True, locate=nowhere)
+        together = each_once(*candidates, *droppers.requests.values())
+        self.record(seen, together, unproven=True, locate=nowhere)
 
     def record(
         self,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from stateguard.leak import SUSPECTS
 from stateguard.messages import see
-from stateguard.settling import nowhere
+from stateguard.settling import each_once, nowhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -165,10 +165,9 @@ class Slices:
         running = engine.ledger.running()
         # Who was let pass says so when it is asked for, and not at each step.
         served = (*self._suspects(), *engine.unseen.suspects())
-        found = (*running, *others, *map(engine.passing.request, served))
-        suspects = {id(one): one for one in found}
+        suspects = each_once(*running, *others, *map(engine.passing.request, served))
         among = max(self._among(), engine.unseen.among(engine.tally.requests))
-        engine.settling.record(seen, list(suspects.values()), unproven=True, locate=nowhere, among=among)
+        engine.settling.record(seen, suspects, unproven=True, locate=nowhere, among=among)
 
     def clear(self) -> None:
         """Nobody is being served: after a fork, or at the end."""

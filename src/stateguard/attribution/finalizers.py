@@ -87,7 +87,7 @@ def _finalizes(module: str, todo: list[Any]) -> bool:
                 return True
         elif cls is types.FunctionType:
             home = _text(value.__module__)
-            if home in _WEAK or (home == module and _yields_and_cleans_up(value.__code__)):
+            if home in _WEAK or (home == module and _may_finalize(value.__code__)):
                 return True
         elif cls is types.BuiltinFunctionType:
             if _text(value.__module__) in _WEAK:
@@ -111,12 +111,12 @@ def _text(name: Any) -> str:
     return name if type(name) is str else ""
 
 
-def _yields_and_cleans_up(code: types.CodeType) -> bool:
-    """Or makes classes with finalizers."""
+def _may_finalize(code: types.CodeType) -> bool:
+    """Whether generators of that code clean up, or classes that it makes have finalizers."""
     if code.co_name == "__del__":
         return True
     if code.co_flags & _GENERATOR and any(
         instruction.opname == "PUSH_EXC_INFO" for instruction in dis.get_instructions(code)
     ):
         return True
-    return any(_yields_and_cleans_up(inner) for inner in code.co_consts if type(inner) is types.CodeType)
+    return any(_may_finalize(inner) for inner in code.co_consts if type(inner) is types.CodeType)

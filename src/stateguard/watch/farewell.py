@@ -46,9 +46,8 @@ class Farewell:
         return self.dropper
 
     def note(self, key: int, dropper: Any) -> None:
-        """The node of that id may leave because of ``dropper``."""
-        if self.wanted:
-            self._droppers[key] = dropper
+        """The node of that id may leave because of ``dropper``. To be called where this is :attr:`wanted`."""
+        self._droppers[key] = dropper
 
     def forget(self, key: int) -> Any:
         """The node of that id leaves, or stays: who had dropped it."""
@@ -70,7 +69,7 @@ class Farewell:
         if not self.wanted:
             return []
         node, info = block.nodes[i], block.infos[i]
-        if info.ends != "in silence" and runs_code(info, node):
+        if runs_code(info, node):
             self.risk(dropper)
         if self._risks:
             self._out += (node, block.parents[i], *block.held())

@@ -71,7 +71,9 @@ def _kind(cls: type) -> str:
         return ends
     if id(cls) in _BEYOND or any(base is type for base in mro(cls)):
         return "atom"
-    return "holds others" if is_visited(cls) else ends if ends != "in silence" else "atom"
+    if is_visited(cls):
+        return "holds others"
+    return "atom" if ends == "in silence" else ends
 
 
 def _ends(cls: type) -> str:

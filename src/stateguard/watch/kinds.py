@@ -125,7 +125,7 @@ def _slots(cls: type) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
 
 
 class TypeInfo:
-    """What is known of one type. Never changed."""
+    """What is known of one type. Never changed, but for :attr:`ends`, which is found out when asked for."""
 
     __slots__ = ("cls", "dict_of", "ends", "exact", "kind", "only", "slots", "tender")
 

@@ -101,13 +101,14 @@ class Release:
             for obj in objects:
                 self.uncount(obj, dropper)
 
-    def uncount(self, obj: Any, dropper: Any = None) -> None:
+    def uncount(self, obj: Any, dropper: Any) -> None:
         """One edge to an object is gone; with the last one, it leaves."""
         graph = self._get()
         key = id(obj)
         if (key not in graph._index and key not in graph.probes.nodes) or key in self._condemned:
             return
-        self.farewell.note(key, dropper)
+        if self.farewell.wanted:  # asked here, which spares a call for each edge
+            self.farewell.note(key, dropper)
         self.touch(key)
         extra = graph._extra.pop(key, 0)
         if extra > 1:
