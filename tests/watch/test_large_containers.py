@@ -245,15 +245,20 @@ GROWN = {
 }
 
 
+def watch_grown(state, kind):
+    """A container of that kind, what adds to it, and who watches it by its end."""
+    make, add = GROWN[kind]
+    state.grown = make()
+    return state.grown, add, watch_by_the_end()
+
+
 TOLD = {"list": "appended", "dict": "added"}
 """What is told of them."""
 
 
 @pytest.mark.parametrize("kind", GROWN)
 def test_what_comes_to_the_end_is_found_at_a_glance(state, kind):
-    make, add = GROWN[kind]
-    state.grown = grown = make()
-    watcher = watch_by_the_end()
+    grown, add, watcher = watch_grown(state, kind)
     add(grown, 0)
     [(_, told_kind)] = round_of(watcher)
     assert told_kind == TOLD[kind]
@@ -275,9 +280,7 @@ def test_what_comes_to_the_end_is_found_at_a_glance(state, kind):
 
 @pytest.mark.parametrize("kind", GROWN)
 def test_a_full_look_does_not_read_all_of_it_again(state, kind):
-    make, add = GROWN[kind]
-    state.grown = grown = make()
-    watcher = watch_by_the_end()
+    grown, add, watcher = watch_grown(state, kind)
     block = large_block(watcher, grown)
     read = block.refs
     for i in range(3):
@@ -296,9 +299,7 @@ def test_a_full_look_does_not_read_all_of_it_again(state, kind):
 
 @pytest.mark.parametrize("kind", GROWN)
 def test_what_has_grown_and_changed_elsewhere_at_once_is_new_both_times(state, kind):
-    make, add = GROWN[kind]
-    state.grown = grown = make()
-    watcher = watch_by_the_end()
+    grown, add, watcher = watch_grown(state, kind)
     add(grown, 0)
     grown[7 if kind == "list" else "k7"] = "other"
     assert [seen.fresh for seen in watcher.check()] == [True, True]  # before the look, for all that is known
@@ -312,9 +313,7 @@ def test_what_has_grown_and_changed_elsewhere_at_once_is_new_both_times(state, k
 
 @pytest.mark.parametrize("kind", GROWN)
 def test_growth_is_told_as_a_full_look_tells_it(state, kind):
-    make, add = GROWN[kind]
-    state.grown = grown = make()
-    watcher = watch_by_the_end()
+    grown, add, watcher = watch_grown(state, kind)
     add(grown, 0)
     round_of(watcher)
     other = watch()
@@ -363,9 +362,7 @@ ELSEWHERE = {
 @pytest.mark.parametrize("kind", GROWN)
 @pytest.mark.parametrize("full", [False, True])
 def test_what_happens_elsewhere_is_found_in_the_round_at_the_latest(state, kind, full):
-    make, add = GROWN[kind]
-    state.grown = grown = make()
-    watcher = watch_by_the_end()
+    grown, add, watcher = watch_grown(state, kind)
     add(grown, 0)
     assert round_of(watcher)
     for n, write in enumerate(ELSEWHERE[kind]):
@@ -380,9 +377,7 @@ def test_what_happens_elsewhere_is_found_in_the_round_at_the_latest(state, kind,
 
 @pytest.mark.parametrize("kind", GROWN)
 def test_a_slice_compares_a_part_and_the_next_one_goes_on_behind_it(state, kind):
-    make, add = GROWN[kind]
-    state.grown = grown = make()
-    watcher = watch_by_the_end()
+    grown, add, watcher = watch_grown(state, kind)
     block = large_block(watcher, grown)
     parts = 0
     while block.go_on(0) is None:
